@@ -1,0 +1,28 @@
+#include "vm/btf.h"
+
+#include <bpf/btf.h>
+
+namespace xnic::vm {
+
+std::shared_ptr<Btf> Btf::parse(std::span<const uint8_t> blob) {
+  std::vector<uint8_t> copy(blob.begin(), blob.end());
+  btf* parsed = btf__new(copy.data(), static_cast<uint32_t>(copy.size()));
+  if (parsed == nullptr) return nullptr;
+  return std::shared_ptr<Btf>(new Btf(std::move(copy), parsed));
+}
+
+Btf::~Btf() { btf__free(parsed_); }
+
+uint32_t Btf::type_count() const { return btf__type_cnt(parsed_); }
+
+std::string_view Btf::string_at(uint32_t offset) const {
+  const char* text = btf__str_by_offset(parsed_, offset);
+  return text == nullptr ? std::string_view() : text;
+}
+
+std::string_view Btf::type_name(uint32_t type_id) const {
+  const btf_type* type = btf__type_by_id(parsed_, type_id);
+  return type == nullptr ? std::string_view() : string_at(type->name_off);
+}
+
+}  // namespace xnic::vm

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+struct btf;
+
+namespace xnic::vm {
+
+// A BTF blob as BPF_BTF_LOAD took it, and the few questions that xnic asks of it. Parsing is
+// libbpf's.
+class Btf {
+ public:
+  // Null if libbpf finds the blob malformed.
+  static std::shared_ptr<Btf> parse(std::span<const uint8_t> blob);
+  ~Btf();
+  Btf(const Btf&) = delete;
+  Btf& operator=(const Btf&) = delete;
+
+  std::span<const uint8_t> blob() const { return blob_; }
+  // For libbpf's BTF functions; lives as long as this object.
+  const btf* parsed() const { return parsed_; }
+  uint32_t type_count() const;
+  // Empty for an unknown offset or type.
+  std::string_view string_at(uint32_t offset) const;
+  std::string_view type_name(uint32_t type_id) const;
+
+  uint32_t id = 0;  // given by the Kernel
+
+ private:
+  Btf(std::vector<uint8_t> blob, btf* parsed) : blob_(std::move(blob)), parsed_(parsed) {}
+
+  std::vector<uint8_t> blob_;
+  btf* parsed_;
+};
+
+}  // namespace xnic::vm

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <linux/bpf.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "vm/invocation.h"
+
+namespace xnic::vm {
+
+// What a helper wants in an argument register. Names after the kernel's ARG_* types.
+enum class Argument : uint8_t {
+  none,
+  any,           // any initialised value
+  context,       // the program's context, unmodified
+  map,           // a map, known when the program is verified
+  map_key,       // key_size readable bytes of the map argument
+  map_value,     // value_size readable bytes of the map argument
+  memory_read,   // readable bytes; the next argument is their size
+  memory_write,  // writable bytes; the next argument is their size
+  size,          // size of the memory before it, at least 1
+  size_or_zero,  // may be 0
+};
+
+enum class Returns : uint8_t { integer, none, map_value_or_null };
+
+using HelperFunction = uint64_t (*)(Invocation&, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
+
+// Program types as a set, for the helpers' rows.
+inline constexpr uint32_t kXdp = 1;
+inline constexpr uint32_t kTc = 2;
+inline constexpr uint32_t kSocketFilter = 4;
+inline constexpr uint32_t kAnyType = ~0u;
+
+// One helper: one function and one row (vm/helpers.cpp). Addresses in arguments are host
+// addresses that the caller has checked against the argument kinds: by the verifier, or by the
+// interpreter before the call. bpf_tail_call has no function: engines perform it.
+struct Helper {
+  uint32_t id;  // BPF_FUNC_*
+  std::string_view name;
+  bool gpl_only;
+  uint32_t program_types;
+  Returns returns;
+  std::array<Argument, 5> arguments;
+  HelperFunction function;
+};
+
+std::span<const Helper> helpers();
+// The row of an id for these program types (bpf_redirect means one thing to XDP, another to tc);
+// null where there is none.
+const Helper* find_helper(uint32_t id, uint32_t program_types = kAnyType);
+
+// bpf_trace_printk's formatting: what the kernel's bpf_bprintf_prepare accepts. Gives the length
+// of the text or -EINVAL. Strings are read as the kernel's probe reads do: a bad address prints
+// nothing and never faults. Test: tests/vm/trace_format_test.cpp.
+int format_trace(std::string& text, std::string_view format, std::span<const uint64_t> arguments);
+
+}  // namespace xnic::vm

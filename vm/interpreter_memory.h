@@ -1,0 +1,188 @@
+#pragma once
+
+#include <linux/bpf.h>
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "vm/isa.h"
+#include "vm/map.h"
+#include "vm/packet.h"
+#include "vm/program.h"
+
+namespace xnic::vm {
+
+// All memory that one run of the interpreter may touch, but for the context: its stack frames, the
+// packet with its metadata, and map values. The packet is asked for its bounds at each check, so
+// helpers may move them. Test: tests/vm/interpreter_test.cpp.
+class RunMemory {
+ public:
+  // More than the 8 of one program, because a program that is tail-called from a subprogram brings
+  // frames of its own.
+  static constexpr uint32_t kFrames = 16;
+
+  explicit RunMemory(Packet& packet) : packet_(packet) {}
+
+  uint32_t frames() const { return frames_; }
+
+  // A fresh zeroed frame; gives its end, the value of r10. The caller keeps to kFrames.
+  uint64_t push_frame() {
+    ++frames_;
+    return clear_frame();
+  }
+  void pop_frame() { --frames_; }
+  // Zeroes the innermost frame, for the program that replaces its owner.
+  uint64_t clear_frame() {
+    uint8_t* frame = stack_ + (kFrames - frames_) * kStride + kGap;
+    std::memset(frame, 0, kFrameBytes);
+    return reinterpret_cast<uintptr_t>(frame) + kFrameBytes;
+  }
+
+  // Every access is answered for `size` of at least 1.
+  bool may_read(const Program& program, uint64_t address, uint64_t size) {
+    return in_stack(address, size) || in_packet(address, size) ||
+           in_map(program, address, size, false);
+  }
+  bool may_write(const Program& program, uint64_t address, uint64_t size) {
+    return in_stack(address, size) || in_packet(address, size) ||
+           in_map(program, address, size, true);
+  }
+  // Linux refuses atomics on the packet.
+  bool may_update(const Program& program, uint64_t address, uint64_t size) {
+    return in_stack(address, size) ||
+           (!in_packet(address, size) && in_map(program, address, size, false) &&
+            in_map(program, address, size, true));
+  }
+
+  // Opens a map value to the program for the rest of the run. Values stay readable until the map
+  // dies, so a grant is never taken back.
+  void grant(uint64_t start, uint64_t size, uint32_t map_flags) {
+    const Region region{start, size, (map_flags & BPF_F_WRONLY_PROG) == 0,
+                        (map_flags & BPF_F_RDONLY_PROG) == 0};
+    for (uint32_t i = 0; i < recent_count_; ++i) {
+      if (recent_[i].start == start) {
+        std::swap(recent_[0], recent_[i]);
+        return;
+      }
+    }
+    if (recent_count_ == recent_.size()) {
+      const Region& oldest = recent_[next_victim_];
+      older_.insert_or_assign(oldest.start, oldest);
+      recent_[next_victim_] = region;
+      next_victim_ = (next_victim_ + 1) % static_cast<uint32_t>(recent_.size());
+      return;
+    }
+    recent_[recent_count_++] = region;
+    std::swap(recent_[0], recent_[recent_count_ - 1]);
+  }
+
+  // What lies at the address, for the sentence of a fault: "offset 62 of the packet, ...".
+  std::string describe(uint64_t address) const {
+    const auto signed_distance = [address](uint64_t from) {
+      return static_cast<int64_t>(address - from);
+    };
+    const int64_t in_stack_area = signed_distance(reinterpret_cast<uintptr_t>(stack_));
+    if (in_stack_area >= 0 && in_stack_area < static_cast<int64_t>(sizeof(stack_))) {
+      const auto end = static_cast<int64_t>((kFrames - frames_) * kStride + kGap + kFrameBytes);
+      return fmt::format("r10{:+d}, outside the stack frame (r10-{} to r10-1)", in_stack_area - end,
+                         kFrameBytes);
+    }
+    const auto buffer = reinterpret_cast<uintptr_t>(packet_.hard_start());
+    if (address - buffer < kFrameSize) {
+      const int64_t at = address_offset(address);
+      const auto length = static_cast<int64_t>(packet_.linear_length());
+      if (at > length) {
+        return fmt::format("{} bytes past the end of the packet of {} bytes", at - length, length);
+      }
+      if (at < 0) return fmt::format("{} bytes before the start of the packet", -at);
+      return fmt::format("offset {} of the packet, which has {} bytes", at, length);
+    }
+    for (uint32_t i = 0; i < recent_count_; ++i) {
+      const int64_t at = signed_distance(recent_[i].start);
+      const auto size = static_cast<int64_t>(recent_[i].size);
+      if (at >= -kNear && at < size + kNear) {
+        const char* reading = recent_[i].readable ? "" : ", which programs may not read";
+        const char* writing = recent_[i].writable ? "" : ", which programs may not write";
+        return fmt::format("offset {} of a map value of {} bytes{}{}", at, size, reading, writing);
+      }
+    }
+    if (address < kFrameSize) return fmt::format("NULL+{}", address);
+    return "an address that belongs to nothing the program may touch";
+  }
+
+ private:
+  struct Region {
+    uint64_t start;
+    uint64_t size;
+    bool readable;
+    bool writable;
+
+    bool holds(uint64_t address, uint64_t bytes) const {
+      return address - start < size && bytes <= size - (address - start);
+    }
+    bool allows(bool write) const { return write ? writable : readable; }
+  };
+
+  // Frames stand in the middle of larger cells, so that an access past either end of one meets
+  // no other. The first frame has the highest address, as on Linux.
+  static constexpr uint32_t kStride = 1024;
+  static constexpr uint32_t kGap = (kStride - kFrameBytes) / 2;
+  static constexpr int64_t kNear = 64;  // bytes; farther off, an address is not put down to a value
+
+  int64_t address_offset(uint64_t address) const {
+    return static_cast<int64_t>(address - reinterpret_cast<uintptr_t>(packet_.data()));
+  }
+
+  bool in_stack(uint64_t address, uint64_t size) const {
+    const uint64_t offset = address - reinterpret_cast<uintptr_t>(stack_);
+    if (offset >= sizeof(stack_) || offset / kStride < kFrames - frames_) return false;
+    const uint64_t within = offset % kStride - kGap;
+    return within < kFrameBytes && size <= kFrameBytes - within;
+  }
+
+  bool in_packet(uint64_t address, uint64_t size) const {
+    const uint64_t offset = address - reinterpret_cast<uintptr_t>(packet_.data_meta());
+    const auto length = static_cast<uint64_t>(packet_.data_end() - packet_.data_meta());
+    return offset < length && size <= length - offset;
+  }
+
+  bool in_map(const Program& program, uint64_t address, uint64_t size, bool write) {
+    for (uint32_t i = 0; i < recent_count_; ++i) {
+      if (recent_[i].holds(address, size)) return recent_[i].allows(write);
+    }
+    if (!older_.empty()) {
+      auto after = older_.upper_bound(address);
+      if (after != older_.begin()) {
+        const Region& region = std::prev(after)->second;
+        if (region.holds(address, size)) return region.allows(write);
+      }
+    }
+    for (const std::shared_ptr<Map>& map : program.maps()) {
+      const std::span<uint8_t> value = map->direct_value();
+      const auto start = reinterpret_cast<uintptr_t>(value.data());
+      const Region region{start, value.size(), (map->spec().flags & BPF_F_WRONLY_PROG) == 0,
+                          (map->spec().flags & BPF_F_RDONLY_PROG) == 0};
+      if (!region.holds(address, size)) continue;
+      grant(start, value.size(), map->spec().flags);
+      return region.allows(write);
+    }
+    return false;
+  }
+
+  Packet& packet_;
+  uint32_t frames_ = 0;
+  uint32_t recent_count_ = 0;
+  uint32_t next_victim_ = 0;
+  std::array<Region, 16> recent_;
+  std::map<uint64_t, Region> older_;  // by start
+  alignas(16) uint8_t stack_[kFrames * kStride];
+};
+
+}  // namespace xnic::vm

@@ -1,0 +1,107 @@
+#pragma once
+
+#include <linux/bpf.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "vm/result.h"
+
+namespace xnic::vm {
+
+class Btf;
+class Program;
+
+// What BPF_MAP_CREATE asks for (union bpf_attr), already copied out of user memory.
+struct MapSpec {
+  bpf_map_type type = BPF_MAP_TYPE_UNSPEC;
+  uint32_t key_size = 0;    // bytes
+  uint32_t value_size = 0;  // bytes
+  uint32_t max_entries = 0;
+  uint32_t flags = 0;  // BPF_F_*
+  std::string name;
+  uint64_t map_extra = 0;
+  uint32_t btf_key_type_id = 0;
+  uint32_t btf_value_type_id = 0;
+};
+
+// A BPF map: the kernel's meaning of keys, values, flags and errors. Two faces:
+//  - the program's: pointers to live values, on the CPU where the program runs;
+//  - user space's, as bpf(2) presents it: values are copied, and per-CPU maps show the values of
+//    all possible CPUs one after another, each rounded up to 8 bytes.
+// Errors are -errno, as bpf(2) and the helpers answer them. A value pointer stays readable until
+// the map dies, whatever is deleted meanwhile.
+class Map {
+ public:
+  explicit Map(MapSpec spec, uint32_t possible_cpus)
+      : spec_(std::move(spec)), possible_cpus_(possible_cpus) {}
+  virtual ~Map() = default;
+  Map(const Map&) = delete;
+  Map& operator=(const Map&) = delete;
+
+  const MapSpec& spec() const { return spec_; }
+  uint32_t possible_cpus() const { return possible_cpus_; }
+  // Bytes of one value as user space sees it: value_size, or round_up(value_size, 8) * CPUs.
+  virtual uint32_t user_value_size() const { return spec_.value_size; }
+
+  // The program's face. `key` points at key_size bytes, `value` at value_size bytes.
+  virtual uint8_t* lookup(const uint8_t* key, uint32_t cpu) = 0;
+  virtual int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) = 0;
+  virtual int erase(const uint8_t* key) = 0;
+
+  // User space's face. `value` points at user_value_size() bytes.
+  virtual int user_lookup(const uint8_t* key, uint8_t* value, uint64_t flags) = 0;
+  virtual int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) = 0;
+  virtual int user_erase(const uint8_t* key) { return erase(key); }
+  // The key after `key` in the map's own order; the first where key is null or not in the map
+  // (where Linux does so). -ENOENT after the last.
+  virtual int next_key(const uint8_t* key, uint8_t* next) = 0;
+
+  // Memory that a program may address directly through BPF_PSEUDO_MAP_VALUE. Empty if the type
+  // has none; only single-entry arrays do.
+  virtual std::span<uint8_t> direct_value() { return {}; }
+
+  // The program in a slot of a prog_array, for bpf_tail_call; null in an empty slot and for every
+  // other type.
+  virtual std::shared_ptr<const Program> program_at(uint32_t) const { return nullptr; }
+
+  uint32_t id = 0;                 // given by the Kernel
+  bool frozen = false;             // BPF_MAP_FREEZE: user space may not write
+  std::shared_ptr<const Btf> btf;  // describes key and value; may be null
+
+ protected:
+  MapSpec spec_;
+  uint32_t possible_cpus_;
+};
+
+// Resolves what user space names by descriptor inside map values (a program for prog_array).
+class ObjectResolver {
+ public:
+  virtual ~ObjectResolver() = default;
+  virtual std::shared_ptr<const Program> program_by_fd(int fd) = 0;
+};
+
+struct MapContext {
+  uint32_t possible_cpus = 1;
+  ObjectResolver* objects = nullptr;
+  int memory_fd = -1;  // the map's memfd: backs the values of BPF_F_MMAPABLE arrays
+  uint64_t seed = 0;   // of hash functions; does not show in results other than hash order
+};
+
+// One row for every map type that exists here. `check` answers what BPF_MAP_CREATE answers to a
+// bad spec (0 or -errno); `create` makes a map from a spec that passed, or gives -errno.
+struct MapType {
+  bpf_map_type type;
+  std::string_view name;  // as bpftool prints it: "hash", "percpu_array", ...
+  int (*check)(const MapSpec&);
+  tl::expected<std::shared_ptr<Map>, int> (*create)(const MapSpec&, const MapContext&);
+};
+
+std::span<const MapType> map_types();
+const MapType* find_map_type(uint32_t type);
+
+}  // namespace xnic::vm

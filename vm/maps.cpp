@@ -1,0 +1,33 @@
+// The map types that exist here, one row each. Adding one: a file pair in vm/maps and its row;
+// tests/vm/map_test.cpp picks the row up.
+#include <array>
+
+#include "vm/map.h"
+#include "vm/maps/array.h"
+#include "vm/maps/hash.h"
+#include "vm/maps/lpm_trie.h"
+#include "vm/maps/prog_array.h"
+
+namespace xnic::vm {
+namespace {
+
+constexpr std::array kMapTypes{
+    MapType{BPF_MAP_TYPE_HASH, "hash", check_hash, create_hash},
+    MapType{BPF_MAP_TYPE_ARRAY, "array", check_array, create_array},
+    MapType{BPF_MAP_TYPE_PROG_ARRAY, "prog_array", check_prog_array, create_prog_array},
+    MapType{BPF_MAP_TYPE_PERCPU_HASH, "percpu_hash", check_percpu_hash, create_percpu_hash},
+    MapType{BPF_MAP_TYPE_PERCPU_ARRAY, "percpu_array", check_percpu_array, create_percpu_array},
+    MapType{BPF_MAP_TYPE_LPM_TRIE, "lpm_trie", check_lpm_trie, create_lpm_trie},
+};
+
+}  // namespace
+
+std::span<const MapType> map_types() { return kMapTypes; }
+
+const MapType* find_map_type(uint32_t type) {
+  for (const MapType& row : kMapTypes)
+    if (row.type == type) return &row;
+  return nullptr;
+}
+
+}  // namespace xnic::vm

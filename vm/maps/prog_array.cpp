@@ -1,0 +1,124 @@
+// Program arrays. The first program stored decides, for the life of the map, which programs may
+// follow: same type, same expected attach type, the same answer to "handles fragments".
+// Slots are exchanged atomically, so a tail call never waits for a writer.
+// What it leaves out: the kernel also fixes this owner when a program that uses the map is
+// loaded; and it empties the slots when user space closed its last descriptor.
+// Test: tests/vm/map_test.cpp, and against the kernel tests/vm/map_kernel_test.cpp.
+#include "vm/maps/prog_array.h"
+
+#include <fcntl.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <vector>
+
+#include "vm/maps/array.h"
+#include "vm/maps/checks.h"
+#include "vm/maps/memory.h"
+#include "vm/program.h"
+
+namespace xnic::vm {
+namespace {
+
+using Slot = std::atomic<std::shared_ptr<const Program>>;
+
+#ifndef BPF_F_XDP_HAS_FRAGS
+#define BPF_F_XDP_HAS_FRAGS (1U << 5)
+#endif
+
+// What programs that call each other must have in common.
+struct Owner {
+  bpf_prog_type type;
+  uint32_t expected_attach_type;
+  bool fragments;
+  bool operator==(const Owner&) const = default;
+};
+
+Owner owner_of(const Program& program) {
+  return {program.type(), program.spec().expected_attach_type,
+          (program.spec().flags & BPF_F_XDP_HAS_FRAGS) != 0};
+}
+
+class ProgArray : public Map {
+ public:
+  ProgArray(const MapSpec& spec, const MapContext& context)
+      : Map(spec, context.possible_cpus), objects_(context.objects), slots_(spec.max_entries) {}
+
+  // Programs reach a slot by bpf_tail_call alone.
+  uint8_t* lookup(const uint8_t*, uint32_t) override { return nullptr; }
+  int update(const uint8_t*, const uint8_t*, uint64_t, uint32_t) override { return -EINVAL; }
+
+  int erase(const uint8_t* key) override {
+    const uint32_t index = read_index(key);
+    if (index >= spec_.max_entries) return -E2BIG;
+    return slots_[index].exchange(nullptr) != nullptr ? 0 : -ENOENT;
+  }
+
+  int user_lookup(const uint8_t* key, uint8_t* value, uint64_t flags) override {
+    if (flags != 0) return -EINVAL;
+    const auto program = program_at(read_index(key));
+    if (program == nullptr) return -ENOENT;
+    std::memcpy(value, &program->id, sizeof(program->id));
+    return 0;
+  }
+
+  int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) override {
+    if (flags != BPF_ANY) return -EINVAL;
+    const uint32_t index = read_index(key);
+    if (index >= spec_.max_entries) return -E2BIG;
+    int fd;
+    std::memcpy(&fd, value, sizeof(fd));
+    // A closed descriptor is one error, a descriptor of something else another.
+    if (fcntl(fd, F_GETFD) < 0) return -EBADF;
+    auto program = objects_ != nullptr ? objects_->program_by_fd(fd) : nullptr;
+    if (program == nullptr || !accepts(*program)) return -EINVAL;
+    slots_[index].store(std::move(program));
+    return 0;
+  }
+
+  int next_key(const uint8_t* key, uint8_t* next) override {
+    return next_index(spec_.max_entries, key, next);
+  }
+
+  std::shared_ptr<const Program> program_at(uint32_t index) const override {
+    return index < spec_.max_entries ? slots_[index].load() : nullptr;
+  }
+
+ private:
+  bool accepts(const Program& program) {
+    const std::lock_guard lock(owner_mutex_);
+    if (!owner_) owner_ = owner_of(program);
+    return *owner_ == owner_of(program);
+  }
+
+  ObjectResolver* objects_;
+  std::vector<Slot> slots_;
+  std::mutex owner_mutex_;
+  std::optional<Owner> owner_;
+};
+
+}  // namespace
+
+int check_prog_array(const MapSpec& spec) {
+  constexpr uint32_t kAllowed = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY;
+  if (spec.max_entries == 0 || spec.key_size != 4 || spec.value_size != 4 ||
+      !flags_valid(spec, kAllowed))
+    return -EINVAL;
+  return 0;
+}
+
+tl::expected<std::shared_ptr<Map>, int> create_prog_array(const MapSpec& spec,
+                                                          const MapContext& context) try {
+  // Unlike values, slots are touched at once.
+  constexpr uint64_t kMaxBytes = 1ull << 30;
+  if (spec.max_entries * sizeof(Slot) > kMaxBytes) return tl::unexpected(-ENOMEM);
+  return std::make_shared<ProgArray>(spec, context);
+} catch (const std::bad_alloc&) {
+  return tl::unexpected(-ENOMEM);
+}
+
+}  // namespace xnic::vm

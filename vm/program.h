@@ -1,0 +1,97 @@
+#pragma once
+
+#include <linux/bpf.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vm/map.h"
+
+namespace xnic::vm {
+
+struct Invocation;
+class Program;
+class Btf;
+
+// What BPF_PROG_LOAD asks for, copied out of user memory, nothing checked yet.
+struct ProgramSpec {
+  bpf_prog_type type = BPF_PROG_TYPE_UNSPEC;
+  uint32_t expected_attach_type = 0;
+  uint32_t flags = 0;  // BPF_F_*
+  std::string name;
+  std::string license;
+  std::vector<bpf_insn> instructions;
+  std::shared_ptr<const Btf> btf;  // may be null
+  std::vector<bpf_func_info> functions;
+  std::vector<bpf_line_info> lines;
+};
+
+struct Subprogram {
+  uint32_t start = 0;  // first instruction
+  uint32_t end = 0;    // one past the last
+  std::string name;    // from BTF; "subprogN" without
+};
+
+// A program made runnable by an engine. One run: r1 is the packet's context; gives r0.
+// A run-time fault is left in the invocation, and the value is then of no meaning.
+class Code {
+ public:
+  virtual ~Code() = default;
+  virtual uint64_t run(Invocation& invocation) const = 0;
+};
+
+// How programs run: the interpreter, or the JIT. The choice changes wall-clock time and nothing
+// else: same verdicts, bytes, maps, instruction counts.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual std::string_view name() const = 0;  // "interpreter", "jit"
+  virtual std::unique_ptr<Code> compile(const Program& program) = 0;
+};
+
+// A program that passed the checks of vm/verifier.h, which alone can make one. Immutable once it is
+// shared. In `instructions`, the 64-bit immediate of a BPF_PSEUDO_MAP_FD or _IDX load is the Map's
+// address, that of a BPF_PSEUDO_MAP_VALUE or _IDX_VALUE load the address inside the map's value,
+// and that of BPF_PSEUDO_FUNC the index of the function's first instruction; src_reg keeps the
+// kind.
+class Program {
+ public:
+  const ProgramSpec& spec() const { return spec_; }
+  bpf_prog_type type() const { return spec_.type; }
+  const std::string& name() const { return spec_.name; }
+  std::span<const bpf_insn> instructions() const { return spec_.instructions; }
+  // Sorted by start; the first one is the main program, at 0.
+  std::span<const Subprogram> subprograms() const { return subprograms_; }
+  // Every map that an instruction names, each once.
+  std::span<const std::shared_ptr<Map>> maps() const { return maps_; }
+  bool gpl_compatible() const { return gpl_compatible_; }
+  const std::array<uint8_t, 8>& tag() const { return tag_; }
+
+  const Code& code() const { return *code_; }
+  // Called once by the Kernel, before the program is shared.
+  void set_code(std::unique_ptr<Code> code) { code_ = std::move(code); }
+
+  uint32_t id = 0;            // given by the Kernel
+  uint64_t load_time_ns = 0;  // simulated
+
+ private:
+  friend class Verifier;
+  Program() = default;
+
+  ProgramSpec spec_;
+  std::vector<Subprogram> subprograms_;
+  std::vector<std::shared_ptr<Map>> maps_;
+  std::unique_ptr<Code> code_;
+  std::array<uint8_t, 8> tag_{};
+  bool gpl_compatible_ = false;
+};
+
+// "instruction 12 (r0 = *(u32 *)(r1 +4))", and " at file:line" behind it where BTF line info has
+// it.
+std::string describe_instruction(const Program& program, uint32_t index);
+
+}  // namespace xnic::vm

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <linux/bpf.h>
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "vm/packet.h"
+
+namespace xnic::vm {
+
+// One field of a program's context as linux/bpf.h lays it out, and how Linux answers an access:
+// the kernel rewrites each into an access to its own structures, here the row's functions do.
+struct ContextField {
+  std::string_view name;
+  uint16_t offset;  // in struct xdp_md, struct __sk_buff
+  uint16_t size;    // bytes, 4 or 8
+  bool writable;
+  bool narrow;   // may be read in parts of 1 or 2 bytes
+  bool pointer;  // read whole (4 bytes), gives a 64-bit address
+  uint64_t (*load)(const Packet&);
+  void (*store)(Packet&, uint64_t);  // null if not writable
+};
+
+enum class Action : uint8_t {
+  pass,      // go on to the next stage
+  drop,      // free the packet, by the program's wish
+  aborted,   // free the packet: XDP_ABORTED, an unknown XDP code or a fault
+  tx,        // send it back out of the port it came from (XDP_TX)
+  redirect,  // send it where bpf_redirect said
+  consumed,  // the program took it (TC_ACT_STOLEN, QUEUED, TRAP)
+};
+
+struct ProgramType {
+  bpf_prog_type type;
+  std::string_view name;  // as bpftool prints it: "xdp", "sched_cls"
+  uint32_t helper_set;    // kXdp, kTc
+  uint32_t context_size;  // bytes
+  std::span<const ContextField> fields;
+  // What Linux makes of r0: the name in the output ("XDP_DROP", "TC_ACT_OK") and what follows.
+  // An unknown XDP code is named XDP_ABORTED, an unknown direct-action code TC_ACT_UNSPEC.
+  std::string_view (*verdict_name)(uint32_t code);
+  Action (*action)(uint32_t code);
+
+  // Reads `size` bytes at `offset` of the context. False where Linux permits no such access.
+  bool load(const Packet& packet, uint32_t offset, uint32_t size, uint64_t& value) const;
+  bool store(Packet& packet, uint32_t offset, uint32_t size, uint64_t value) const;
+};
+
+std::span<const ProgramType> program_types();
+// Null for a type that does not exist here.
+const ProgramType* find_program_type(uint32_t type);
+
+}  // namespace xnic::vm

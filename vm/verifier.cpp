@@ -1,0 +1,510 @@
+// The structural verifier: one pass over the instructions for their form, one over the functions
+// for jumps and ends, one over the control flow for reachability, one over the call graph for
+// depth and stack. It tracks no values: types and ranges of registers are not known here, and the
+// interpreter checks each access instead. Test: tests/vm/verifier_test.cpp.
+#include "vm/verifier.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+#include "vm/btf.h"
+#include "vm/disassembler.h"
+#include "vm/helper.h"
+#include "vm/isa.h"
+#include "vm/program_type.h"
+#include "vm/sha256.h"
+
+namespace xnic::vm {
+namespace {
+
+constexpr uint32_t kMaxSubprograms = 256;
+constexpr size_t kMaxMaps = 64;
+constexpr uint32_t kVariableOffsetLimit = 1u << 29;  // BPF_MAX_VAR_OFF
+constexpr uint32_t kFramePointer = 10;
+
+// The licenses that license_is_gpl_compatible() of Linux knows.
+bool is_gpl_compatible(std::string_view license) {
+  static constexpr std::string_view kLicenses[] = {
+      "GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"};
+  return std::ranges::find(kLicenses, license) != std::end(kLicenses);
+}
+
+// First 8 bytes of SHA-256 (Linux 6.18; SHA-1 before) over the instructions as user space gave
+// them, but with the descriptors of maps and the offsets into their values zeroed.
+std::array<uint8_t, 8> program_tag(std::span<const bpf_insn> instructions) {
+  std::vector<bpf_insn> copy(instructions.begin(), instructions.end());
+  for (size_t i = 0; i < copy.size(); i += slots(copy[i])) {
+    const uint8_t pseudo = copy[i].src_reg;
+    if (opcode(copy[i]).kind == Kind::load_immediate && i + 1 < copy.size() &&
+        (pseudo == BPF_PSEUDO_MAP_FD || pseudo == BPF_PSEUDO_MAP_VALUE)) {
+      copy[i].imm = 0;
+      copy[i + 1].imm = 0;
+    }
+  }
+  const auto digest =
+      sha256({reinterpret_cast<const uint8_t*>(copy.data()), copy.size() * sizeof(bpf_insn)});
+  std::array<uint8_t, 8> tag;
+  std::copy_n(digest.begin(), tag.size(), tag.begin());
+  return tag;
+}
+
+// The function's name in BTF; empty without.
+std::string_view function_name(const ProgramSpec& spec, uint32_t start) {
+  if (spec.btf == nullptr) return {};
+  const auto found = std::ranges::find(spec.functions, start, &bpf_func_info::insn_off);
+  return found == spec.functions.end() ? std::string_view() : spec.btf->type_name(found->type_id);
+}
+
+template <class... Args>
+std::optional<Rejection> reject(int error, fmt::format_string<Args...> text, Args&&... args) {
+  return Rejection{-error, fmt::format(text, std::forward<Args>(args)...)};
+}
+
+using Verdict = std::optional<Rejection>;  // none: nothing to object to
+
+class Check {
+ public:
+  Check(ProgramSpec& spec, std::span<const int> fd_array, MapResolver& resolver)
+      : code_(spec.instructions),
+        spec_(spec),
+        fd_array_(fd_array),
+        resolver_(resolver),
+        gpl_compatible_(is_gpl_compatible(spec.license)) {}
+
+  Verdict run() {
+    if (code_.empty() || code_.size() > kMaxInstructions) {
+      return reject(E2BIG, "A program has 1 to {} instructions, this one has {}.", kMaxInstructions,
+                    code_.size());
+    }
+    type_ = find_program_type(spec_.type);
+    if (type_ == nullptr) {
+      return reject(EINVAL, "Program type {} does not exist here.",
+                    static_cast<uint32_t>(spec_.type));
+    }
+    if (Verdict verdict = find_subprograms()) return verdict;
+    if (Verdict verdict = check_functions()) return verdict;
+    if (Verdict verdict = check_instructions()) return verdict;
+    if (Verdict verdict = check_reachable()) return verdict;
+    return check_calls();
+  }
+
+  bool gpl_compatible() const { return gpl_compatible_; }
+  std::vector<std::shared_ptr<Map>>& maps() { return maps_; }
+  std::vector<Subprogram>& subprograms() { return subprograms_; }
+
+ private:
+  uint32_t size() const { return static_cast<uint32_t>(code_.size()); }
+
+  template <class... Args>
+  Verdict refuse(uint32_t index, int error, fmt::format_string<Args...> text,
+                 Args&&... args) const {
+    return Rejection{-error, fmt::format("{}: {}: {}", index, disassemble(code_, index),
+                                         fmt::format(text, std::forward<Args>(args)...))};
+  }
+
+  Verdict find_subprograms();
+  Verdict check_functions();
+  Verdict check_instructions();
+  Verdict check_instruction(uint32_t index);
+  Verdict check_alu(uint32_t index);
+  Verdict check_jump(uint32_t index) const;
+  Verdict check_call(uint32_t index) const;
+  Verdict check_memory(uint32_t index);
+  Verdict check_frame_access(uint32_t index, uint32_t base, uint32_t width);
+  Verdict check_load_immediate(uint32_t index);
+  Verdict resolve_map(uint32_t index);
+  Verdict check_reachable() const;
+  Verdict check_calls() const;
+  Verdict check_chain(uint32_t subprogram, uint32_t frames, uint32_t stack,
+                      std::vector<uint8_t>& state,
+                      std::vector<std::pair<uint32_t, uint32_t>>& best) const;
+  uint32_t subprogram_of(uint32_t index) const;
+
+  std::vector<bpf_insn>& code_;
+  ProgramSpec& spec_;
+  std::span<const int> fd_array_;
+  MapResolver& resolver_;
+  const ProgramType* type_ = nullptr;
+  bool gpl_compatible_;
+  std::vector<Subprogram> subprograms_;
+  std::vector<uint32_t> stack_use_;  // bytes, of each subprogram's constant r10 accesses
+  std::vector<std::shared_ptr<Map>> maps_;
+};
+
+uint32_t Check::subprogram_of(uint32_t index) const {
+  const auto after = std::ranges::upper_bound(subprograms_, index, {}, &Subprogram::start);
+  return static_cast<uint32_t>(after - subprograms_.begin()) - 1;
+}
+
+Verdict Check::find_subprograms() {
+  std::vector<uint32_t> starts = {0};
+  for (uint32_t i = 0; i < size(); i += slots(code_[i])) {
+    const bpf_insn& insn = code_[i];
+    const bool pointer =
+        opcode(insn).kind == Kind::load_immediate && insn.src_reg == BPF_PSEUDO_FUNC;
+    if (!calls_subprogram(insn) && !pointer) continue;
+    const int64_t target = int64_t{i} + 1 + insn.imm;
+    if (target < 0 || target >= size()) {
+      return refuse(i, EINVAL, "the call leads out of the program, to {}.", target);
+    }
+    starts.push_back(static_cast<uint32_t>(target));
+  }
+  std::ranges::sort(starts);
+  starts.erase(std::unique(starts.begin(), starts.end()), starts.end());
+  if (starts.size() > kMaxSubprograms) {
+    return reject(E2BIG, "The program has {} subprograms, at most {} are possible.", starts.size(),
+                  kMaxSubprograms);
+  }
+  for (size_t i = 0; i < starts.size(); ++i) {
+    const uint32_t end = i + 1 < starts.size() ? starts[i + 1] : size();
+    std::string name(function_name(spec_, starts[i]));
+    if (name.empty()) name = i == 0 ? spec_.name : fmt::format("subprog{}", i);
+    subprograms_.push_back({starts[i], end, std::move(name)});
+  }
+  stack_use_.resize(subprograms_.size());
+  return {};
+}
+
+Verdict Check::check_functions() {
+  for (const Subprogram& function : subprograms_) {
+    uint32_t last = function.start;
+    for (uint32_t i = function.start; i < function.end; i += slots(code_[i])) {
+      last = i;
+      const Opcode& op = opcode(code_[i]);
+      if (op.kind != Kind::jump && op.kind != Kind::jump_if) continue;
+      const int64_t target = int64_t{i} + 1 + jump_distance(code_[i]);
+      if (target < function.start || target >= function.end) {
+        return refuse(i, EINVAL, "jump out of range from insn {} to {}", i, target);
+      }
+    }
+    const Kind kind = opcode(code_[last]).kind;
+    if (kind != Kind::exit && kind != Kind::jump) {
+      return refuse(last, EINVAL, "last insn is not an exit or jmp");
+    }
+  }
+  return {};
+}
+
+Verdict Check::check_instructions() {
+  for (uint32_t i = 0; i < size(); i += slots(code_[i])) {
+    if (Verdict verdict = check_instruction(i)) return verdict;
+  }
+  return {};
+}
+
+Verdict Check::check_instruction(uint32_t index) {
+  const bpf_insn& insn = code_[index];
+  const Opcode& op = opcode(insn);
+  if (op.kind == Kind::unknown) {
+    return refuse(index, EINVAL, "unknown opcode {:02x}", uint32_t{insn.code});
+  }
+  for (const uint32_t number : {uint32_t{insn.dst_reg}, uint32_t{insn.src_reg}}) {
+    if (number >= kRegisters) return refuse(index, EINVAL, "R{} is invalid", number);
+  }
+  switch (op.kind) {
+    case Kind::alu:
+    case Kind::negate:
+    case Kind::byte_swap:
+      return check_alu(index);
+    case Kind::load_immediate:
+      return check_load_immediate(index);
+    case Kind::load_packet:
+      return refuse(index, EINVAL,
+                    "BPF_LD_ABS and BPF_LD_IND are not supported; read the packet through "
+                    "skb->data or bpf_skb_load_bytes.");
+    case Kind::load:
+    case Kind::load_signed:
+    case Kind::store:
+    case Kind::store_immediate:
+    case Kind::atomic:
+      return check_memory(index);
+    case Kind::jump:
+    case Kind::jump_if:
+      return check_jump(index);
+    case Kind::call:
+      return check_call(index);
+    case Kind::exit:
+      if (insn.imm != 0 || insn.src_reg != 0 || insn.dst_reg != 0) {
+        return refuse(index, EINVAL, "BPF_EXIT uses reserved fields");
+      }
+      return {};
+    case Kind::unknown:
+      break;
+  }
+  return {};
+}
+
+Verdict Check::check_alu(uint32_t index) {
+  const bpf_insn& insn = code_[index];
+  const Opcode& op = opcode(insn);
+  const auto reserved = [&](std::string_view name) {
+    return refuse(index, EINVAL, "{} uses reserved fields", name);
+  };
+  if (op.kind == Kind::negate) {
+    if (insn.src_reg != 0 || insn.off != 0 || insn.imm != 0) return reserved("BPF_NEG");
+  } else if (op.kind == Kind::byte_swap) {
+    const bool width_exists = insn.imm == 16 || insn.imm == 32 || insn.imm == 64;
+    if (insn.src_reg != 0 || insn.off != 0 || !width_exists) return reserved("BPF_END");
+  } else if (op.operation == BPF_MOV) {
+    const bool extends = insn.off == 8 || insn.off == 16 || (insn.off == 32 && op.width == 8);
+    if (op.source_register ? (insn.imm != 0 || (insn.off != 0 && !extends))
+                           : (insn.src_reg != 0 || insn.off != 0)) {
+      return reserved("BPF_MOV");
+    }
+  } else {
+    const bool divides = op.operation == BPF_DIV || op.operation == BPF_MOD;
+    if ((op.source_register ? insn.imm != 0 : insn.src_reg != 0) ||
+        (insn.off != 0 && !(divides && insn.off == 1))) {
+      return reserved("BPF_ALU");
+    }
+    if (divides && !op.source_register && insn.imm == 0)
+      return refuse(index, EINVAL, "div by zero");
+    const bool shifts =
+        op.operation == BPF_LSH || op.operation == BPF_RSH || op.operation == BPF_ARSH;
+    if (shifts && !op.source_register && (insn.imm < 0 || insn.imm >= op.width * 8)) {
+      return refuse(index, EINVAL, "invalid shift {}", insn.imm);
+    }
+  }
+  if (insn.dst_reg == kFramePointer) return refuse(index, EACCES, "frame pointer is read only");
+  return {};
+}
+
+Verdict Check::check_jump(uint32_t index) const {
+  const bpf_insn& insn = code_[index];
+  const Opcode& op = opcode(insn);
+  if (op.kind == Kind::jump) {
+    if (insn.src_reg != 0 || insn.dst_reg != 0 || (op.width == 8 ? insn.imm : insn.off) != 0) {
+      return refuse(index, EINVAL, "BPF_JA uses reserved fields");
+    }
+    return {};
+  }
+  if (op.source_register ? insn.imm != 0 : insn.src_reg != 0) {
+    return refuse(index, EINVAL, "BPF_JMP/JMP32 uses reserved fields");
+  }
+  return {};
+}
+
+Verdict Check::check_call(uint32_t index) const {
+  const bpf_insn& insn = code_[index];
+  if (insn.src_reg == kPseudoKfuncCall) {
+    return refuse(index, EINVAL, "calling kernel functions (kfuncs) is not supported.");
+  }
+  if (insn.off != 0 || insn.dst_reg != 0 || insn.src_reg > BPF_PSEUDO_CALL) {
+    return refuse(index, EINVAL, "BPF_CALL uses reserved fields");
+  }
+  if (insn.src_reg == BPF_PSEUDO_CALL) return {};
+  const auto id = static_cast<uint32_t>(insn.imm);
+  const Helper* helper = find_helper(id, type_->helper_set);
+  if (helper == nullptr) {
+    helper = find_helper(id);
+    if (helper == nullptr) return refuse(index, EINVAL, "invalid func unknown#{}", insn.imm);
+    return refuse(index, EINVAL, "program of type {} cannot use helper {}#{}", type_->name,
+                  helper->name, insn.imm);
+  }
+  if (helper->gpl_only && !gpl_compatible_) {
+    return refuse(index, EINVAL,
+                  "cannot call GPL-restricted function from non-GPL compatible program");
+  }
+  return {};
+}
+
+Verdict Check::check_memory(uint32_t index) {
+  const bpf_insn& insn = code_[index];
+  const Opcode& op = opcode(insn);
+  switch (op.kind) {
+    case Kind::load:
+    case Kind::load_signed:
+      if (insn.imm != 0) return refuse(index, EINVAL, "BPF_LDX uses reserved fields");
+      if (insn.dst_reg == kFramePointer) return refuse(index, EACCES, "frame pointer is read only");
+      return check_frame_access(index, insn.src_reg, op.width);
+    case Kind::store:
+      if (insn.imm != 0) return refuse(index, EINVAL, "BPF_STX uses reserved fields");
+      break;
+    case Kind::store_immediate:
+      if (insn.src_reg != 0) return refuse(index, EINVAL, "BPF_ST uses reserved fields");
+      break;
+    default:
+      if (!atomic_operation_exists(insn.imm)) {
+        return refuse(index, EINVAL, "BPF_ATOMIC uses invalid atomic opcode {:02x}",
+                      static_cast<uint32_t>(insn.imm));
+      }
+      if ((insn.imm & kAtomicFetch) != 0 && insn.imm != kAtomicCompareExchange &&
+          insn.src_reg == kFramePointer) {
+        return refuse(index, EACCES, "frame pointer is read only");
+      }
+  }
+  return check_frame_access(index, insn.dst_reg, op.width);
+}
+
+Verdict Check::check_frame_access(uint32_t index, uint32_t base, uint32_t width) {
+  if (base != kFramePointer) return {};
+  const int32_t offset = code_[index].off;
+  if (offset < -static_cast<int32_t>(kFrameBytes) || offset + static_cast<int32_t>(width) > 0) {
+    return refuse(index, EACCES, "invalid access to stack R10 off={} size={}", offset, width);
+  }
+  uint32_t& use = stack_use_[subprogram_of(index)];
+  use = std::max(use, static_cast<uint32_t>(-offset));
+  return {};
+}
+
+Verdict Check::check_load_immediate(uint32_t index) {
+  bpf_insn& insn = code_[index];
+  if (index + 1 >= size()) return refuse(index, EINVAL, "invalid bpf_ld_imm64 insn");
+  bpf_insn& high = code_[index + 1];
+  if (high.code != 0 || high.dst_reg != 0 || high.src_reg != 0 || high.off != 0) {
+    return refuse(index, EINVAL, "invalid bpf_ld_imm64 insn");
+  }
+  if (insn.off != 0) return refuse(index, EINVAL, "BPF_LD_IMM64 uses reserved fields");
+  if (insn.dst_reg == kFramePointer) return refuse(index, EACCES, "frame pointer is read only");
+  switch (insn.src_reg) {
+    case 0:
+      return {};
+    case BPF_PSEUDO_MAP_FD:
+    case BPF_PSEUDO_MAP_IDX:
+      if (high.imm != 0) return refuse(index, EINVAL, "unrecognized bpf_ld_imm64 insn");
+      return resolve_map(index);
+    case BPF_PSEUDO_MAP_VALUE:
+    case BPF_PSEUDO_MAP_IDX_VALUE:
+      return resolve_map(index);
+    case BPF_PSEUDO_FUNC:
+      insn.imm += static_cast<int32_t>(index) + 1;
+      high.imm = 0;
+      return {};
+    case BPF_PSEUDO_BTF_ID:
+      return refuse(index, EINVAL, "kernel symbols by BTF id (__ksym) are not supported.");
+    default:
+      return refuse(index, EINVAL, "unrecognized bpf_ld_imm64 insn");
+  }
+}
+
+Verdict Check::resolve_map(uint32_t index) {
+  bpf_insn& insn = code_[index];
+  bpf_insn& high = code_[index + 1];
+  int fd = insn.imm;
+  if (insn.src_reg == BPF_PSEUDO_MAP_IDX || insn.src_reg == BPF_PSEUDO_MAP_IDX_VALUE) {
+    if (fd_array_.empty()) return refuse(index, EPROTO, "fd_idx without fd_array is invalid");
+    const auto slot = static_cast<uint32_t>(insn.imm);
+    if (slot >= fd_array_.size()) return refuse(index, EFAULT, "fd_array ends before {}", slot);
+    fd = fd_array_[slot];
+  }
+  const std::shared_ptr<Map> map = resolver_.map_by_fd(fd);
+  if (map == nullptr) return refuse(index, EBADF, "fd {} is not pointing to valid bpf_map", fd);
+  uint64_t address = reinterpret_cast<uintptr_t>(map.get());
+  if (names_map_value(insn.src_reg)) {
+    const std::span<uint8_t> value = map->direct_value();
+    const auto offset = static_cast<uint32_t>(high.imm);
+    if (offset >= kVariableOffsetLimit) {
+      return refuse(index, EINVAL, "direct value offset of {} is not allowed", offset);
+    }
+    if (value.empty()) {
+      return refuse(index, EINVAL, "no direct value access support for this map type");
+    }
+    if (offset >= value.size()) {
+      return refuse(index, EINVAL, "invalid access to map value pointer, value_size={} off={}",
+                    value.size(), offset);
+    }
+    address = reinterpret_cast<uintptr_t>(value.data()) + offset;
+  }
+  insn.imm = static_cast<int32_t>(static_cast<uint32_t>(address));
+  high.imm = static_cast<int32_t>(static_cast<uint32_t>(address >> 32));
+  if (std::ranges::find(maps_, map) != maps_.end()) return {};
+  if (maps_.size() >= kMaxMaps) {
+    return refuse(index, E2BIG, "The total number of maps per program has reached the limit of {}",
+                  kMaxMaps);
+  }
+  maps_.push_back(map);
+  return {};
+}
+
+Verdict Check::check_reachable() const {
+  std::vector<bool> reached(size());
+  std::vector<uint32_t> work;
+  const auto reach = [&](int64_t index) {
+    const auto at = static_cast<uint32_t>(index);
+    if (at < size() && !reached[at]) {
+      reached[at] = true;
+      work.push_back(at);
+    }
+  };
+  reach(0);
+  while (!work.empty()) {
+    const uint32_t at = work.back();
+    work.pop_back();
+    const bpf_insn& insn = code_[at];
+    const Kind kind = opcode(insn).kind;
+    if (kind == Kind::jump || kind == Kind::jump_if) reach(int64_t{at} + 1 + jump_distance(insn));
+    if (calls_subprogram(insn)) reach(int64_t{at} + 1 + insn.imm);
+    // check_load_immediate() has made the distance of a function pointer an index.
+    if (kind == Kind::load_immediate && insn.src_reg == BPF_PSEUDO_FUNC) reach(insn.imm);
+    if (kind != Kind::exit && kind != Kind::jump) reach(int64_t{at} + slots(insn));
+  }
+  for (uint32_t i = 0; i < size(); i += slots(code_[i])) {
+    if (!reached[i]) return refuse(i, EINVAL, "unreachable insn {}", i);
+    if (slots(code_[i]) == 2 && reached[i + 1]) {
+      return refuse(i, EINVAL, "jump into the middle of ldimm64 insn {}", i);
+    }
+  }
+  return {};
+}
+
+Verdict Check::check_calls() const {
+  std::vector<uint8_t> state(subprograms_.size());
+  std::vector<std::pair<uint32_t, uint32_t>> best(subprograms_.size());
+  return check_chain(0, 1, 0, state, best);
+}
+
+// Walks the call graph from the main program. A subprogram is walked again only when it is met
+// with more frames or more stack above it than before, so the walk ends quickly.
+Verdict Check::check_chain(uint32_t subprogram, uint32_t frames, uint32_t stack,
+                           std::vector<uint8_t>& state,
+                           std::vector<std::pair<uint32_t, uint32_t>>& best) const {
+  const Subprogram& function = subprograms_[subprogram];
+  if (state[subprogram] != 0) {
+    return refuse(function.start, EINVAL, "recursive call of {}", function.name);
+  }
+  if (frames > kMaxCallFrames) {
+    return refuse(function.start, E2BIG, "the call stack of {} frames is too deep", frames);
+  }
+  stack += (stack_use_[subprogram] + 15) / 16 * 16;
+  if (stack > kFrameBytes) {
+    return refuse(function.start, EACCES, "combined stack size of {} calls is {}. Too large",
+                  frames, stack);
+  }
+  auto& [most_frames, most_stack] = best[subprogram];
+  if (frames <= most_frames && stack <= most_stack) return {};
+  most_frames = std::max(most_frames, frames);
+  most_stack = std::max(most_stack, stack);
+  state[subprogram] = 1;
+  for (uint32_t i = function.start; i < function.end; i += slots(code_[i])) {
+    if (!calls_subprogram(code_[i])) continue;
+    const auto target = static_cast<uint32_t>(int64_t{i} + 1 + code_[i].imm);
+    if (Verdict verdict = check_chain(subprogram_of(target), frames + 1, stack, state, best)) {
+      return verdict;
+    }
+  }
+  state[subprogram] = 0;
+  return {};
+}
+
+}  // namespace
+
+tl::expected<std::shared_ptr<Program>, Rejection> Verifier::verify(ProgramSpec spec,
+                                                                   std::span<const int> fd_array,
+                                                                   MapResolver& maps) {
+  const std::array<uint8_t, 8> tag = program_tag(spec.instructions);
+  Check check(spec, fd_array, maps);
+  if (Verdict verdict = check.run()) return tl::unexpected<Rejection>(std::move(*verdict));
+  std::shared_ptr<Program> program(new Program());
+  program->subprograms_ = std::move(check.subprograms());
+  program->maps_ = std::move(check.maps());
+  program->tag_ = tag;
+  program->gpl_compatible_ = check.gpl_compatible();
+  program->spec_ = std::move(spec);
+  return program;
+}
+
+}  // namespace xnic::vm
