@@ -1,0 +1,178 @@
+// The pace of a replay: capture timestamps or a rate, on a 64-bit picosecond clock.
+// Leaves out the link itself: frames may come closer than they fit on the wire, which the MAC model
+// spreads out.
+// Test: tests/traces/player_test.cpp.
+#include "traces/player.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <string>
+
+namespace xnic::traces {
+namespace {
+
+constexpr uint64_t kClockEnd = uint64_t{1} << 63;
+constexpr uint64_t kMicro = 1'000'000;
+// Bounds between which a rate fits in 64 bits of millionths.
+constexpr double kMinRate = 1e-6;
+constexpr double kMaxRate = 1e13;
+
+// A bit at 1 Gb/s takes 1,000 ps. A link so slow that the clock ends within a frame saturates.
+uint64_t wire_ps(uint64_t bits, double link_gbps) {
+  const double time = std::round(static_cast<double>(bits) * 1000 / link_gbps);
+  return time < static_cast<double>(kClockEnd) ? static_cast<uint64_t>(time) : kClockEnd;
+}
+
+}  // namespace
+
+uint64_t wire_bits(size_t bytes) {
+  constexpr size_t kMinFrame = 60;
+  constexpr size_t kOverhead = 4 + 8 + 12;
+  return (std::max(bytes, kMinFrame) + kOverhead) * 8;
+}
+
+Result<Rate> parse_rate(std::string_view text) {
+  Rate rate;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] =
+      std::from_chars(text.data(), end, rate.value, std::chars_format::fixed);
+  const auto refuse = [&](std::string_view why) {
+    return fail(ExitCode::usage, "The rate \"{}\" {}; give for example 10Gbps, 14.88Mpps or 100%.",
+                text, why);
+  };
+  if (error != std::errc() || !std::isfinite(rate.value)) return refuse("is not a number");
+
+  std::string unit(rest, end);
+  std::transform(unit.begin(), unit.end(), unit.begin(),
+                 [](char c) { return static_cast<char>(std::tolower(static_cast<uint8_t>(c))); });
+  if (unit == "%") {
+    rate.unit = Rate::percent;
+  } else {
+    constexpr std::array<std::pair<char, double>, 4> kPrefixes = {
+        {{'k', 1e3}, {'m', 1e6}, {'g', 1e9}, {'t', 1e12}}};
+    for (const auto& [prefix, factor] : kPrefixes) {
+      if (unit.empty() || unit.front() != prefix) continue;
+      rate.value *= factor;
+      unit.erase(0, 1);
+      break;
+    }
+    if (unit == "bps") {
+      rate.unit = Rate::bits_per_second;
+    } else if (unit == "pps") {
+      rate.unit = Rate::packets_per_second;
+    } else {
+      return refuse("has no known unit");
+    }
+  }
+  if (!(rate.value > 0)) return refuse("is not above zero");
+  if (rate.unit == Rate::percent && rate.value > 100)
+    return refuse("is more than the link carries");
+  if (rate.value < kMinRate) return refuse("is too low");
+  if (rate.value > kMaxRate) return refuse("is too high");
+  return rate;
+}
+
+Player::Player(Reader& reader, const PlayerOptions& options) : reader_(reader), options_(options) {
+  assert(options_.link_gbps > 0 && options_.loops >= 1);
+  if (!options_.rate) return;
+  const Rate& rate = *options_.rate;
+  by_packets_ = rate.unit == Rate::packets_per_second;
+  const double per_second =
+      rate.unit == Rate::percent ? options_.link_gbps * 1e9 * rate.value / 100 : rate.value;
+  rate_micro_ = static_cast<uint64_t>(
+      std::llround(std::clamp(per_second, kMinRate, kMaxRate) * static_cast<double>(kMicro)));
+}
+
+// When the next frame leaves if all before it went at the rate. Fits in 128 bits: the clock ends
+// when sent_bits_ is about 1e20.
+Player::Wide Player::rate_time() const {
+  constexpr Wide kPicosecondsMicro = Wide{1'000'000'000'000} * kMicro;
+  return (by_packets_ ? Wide{count_} : sent_bits_) * kPicosecondsMicro / rate_micro_;
+}
+
+// A record of the reader and its time from the start of the capture.
+Result<bool> Player::read(Frame& frame, Wide& offset_ps) {
+  Record record;
+  const auto got = reader_.next(record);
+  if (!got || !*got) return got;
+
+  if (first_) {
+    latest_ns_ = record.timestamp_ns;
+    first_ = false;
+  } else if (record.timestamp_ns < latest_ns_) {
+    ++backwards_;
+  } else {
+    // Unsigned, for timestamps further apart than 2^63.
+    uint64_t gap_ns =
+        static_cast<uint64_t>(record.timestamp_ns) - static_cast<uint64_t>(latest_ns_);
+    if (gap_ns > options_.max_gap_ns) {
+      ++shortened_gaps_;
+      gap_ns = options_.max_gap_ns;
+    }
+    offset_ps_ += Wide{gap_ns} * 1000;
+    latest_ns_ = record.timestamp_ns;
+  }
+  offset_ps = offset_ps_;
+  frame.bytes = record.bytes;
+  frame.original_length = record.original_length;
+  frame.timestamp_ns = record.timestamp_ns;
+  if (options_.loops > 1) {
+    stored_.push_back({offset_ps_, memory_.size(), record.bytes.size(), record.original_length,
+                       record.timestamp_ns});
+    memory_.insert(memory_.end(), record.bytes.begin(), record.bytes.end());
+  }
+  return true;
+}
+
+// The same from memory, in the second loop and later.
+bool Player::repeat(Frame& frame, Wide& offset_ps) {
+  if (stored_.empty()) return false;
+  if (position_ == stored_.size()) {
+    if (loop_ >= options_.loops) return false;
+    ++loop_;
+    position_ = 0;
+    loop_start_ps_ = Wide{last_time_ps_} + last_wire_ps_;
+  }
+  const Stored& stored = stored_[position_++];
+  offset_ps = stored.offset_ps;
+  frame.bytes = std::span(memory_).subspan(stored.begin, stored.size);
+  frame.original_length = stored.original_length;
+  frame.timestamp_ns = stored.timestamp_ns;
+  return true;
+}
+
+Result<bool> Player::next(Frame& frame) {
+  Wide offset_ps = 0;
+  if (loop_ == 1) {
+    auto got = read(frame, offset_ps);
+    if (!got) return got;
+    if (!*got) {
+      if (stored_.empty()) return false;
+      ++loop_;
+      loop_start_ps_ = Wide{last_time_ps_} + last_wire_ps_;
+    }
+  }
+  if (loop_ > 1 && !repeat(frame, offset_ps)) return false;
+
+  const Wide time_ps = options_.rate ? rate_time() : loop_start_ps_ + offset_ps;
+  if (time_ps >= kClockEnd) {
+    return fail(
+        ExitCode::bad_input,
+        "Packet {} of {} would be sent after more than 2^63 picoseconds (106 days), and the "
+        "simulated clock ends there; raise the rate, or lower the loops or the longest gap.",
+        count_ + 1, reader_.path());
+  }
+  frame.id = ++count_;
+  frame.time_ps = static_cast<uint64_t>(time_ps);
+  const uint64_t bits = wire_bits(frame.bytes.size());
+  sent_bits_ += bits;
+  last_time_ps_ = frame.time_ps;
+  last_wire_ps_ = wire_ps(bits, options_.link_gbps);
+  return true;
+}
+
+}  // namespace xnic::traces

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "traces/reader.h"
+#include "vm/result.h"
+
+namespace xnic::traces {
+
+// Bits that a frame of so many bytes (without FCS) takes on the wire: padded to 60 bytes, then 4 of
+// FCS, 8 of preamble and 12 of gap (IEEE 802.3).
+uint64_t wire_bits(size_t bytes);
+
+// How fast packets are sent, in place of the capture's own pace.
+struct Rate {
+  enum Unit : uint8_t {
+    bits_per_second,  // on the wire, see wire_bits(): 10 Gb/s is 14.88 Mpps of 60-byte frames
+    packets_per_second,
+    percent,  // of the link
+  };
+  double value = 0;
+  Unit unit = bits_per_second;
+};
+
+// "10Gbps", "14.88Mpps", "100%"; prefixes k, M, G, T in either case. Error: usage.
+Result<Rate> parse_rate(std::string_view text);
+
+struct PlayerOptions {
+  uint64_t max_gap_ns = 1'000'000'000;  // a longer idle gap is shortened to this
+  uint64_t loops = 1;                   // how often the capture is played, at least 1
+  std::optional<Rate> rate = {};        // none: the capture's timestamps
+  double link_gbps = 100;               // above 0
+};
+
+// A packet on its way to the port.
+struct Frame {
+  uint64_t id = 0;                 // from 1, counted on over the loops
+  uint64_t time_ps = 0;            // simulated; 0 for the first, never decreasing, below 2^63
+  std::span<const uint8_t> bytes;  // valid until the next call
+  uint32_t original_length = 0;
+  int64_t timestamp_ns = 0;  // as captured
+};
+
+// Puts the records of a capture on the simulated clock. Time is 0 at the first packet. A timestamp
+// that goes back counts as equal to the one before. A repetition starts one wire gap (the last
+// frame's time on the wire) after the last packet. With a rate, times come from the rate alone:
+// each is computed from the start in integers, so rounding does not add up.
+class Player {
+ public:
+  // The reader must outlive the player. More than one loop keeps the frames in memory.
+  Player(Reader& reader, const PlayerOptions& options);
+
+  // True with the next frame, false at the end. Errors: the reader's, and bad_input for a run that
+  // is too long for a clock of 2^63 picoseconds (106 days).
+  Result<bool> next(Frame& frame);
+
+  // Of the capture, however often it is played.
+  uint64_t backwards() const { return backwards_; }
+  uint64_t shortened_gaps() const { return shortened_gaps_; }
+
+ private:
+  __extension__ typedef unsigned __int128 Wide;
+
+  struct Stored {
+    Wide offset_ps;  // from the start of its loop
+    size_t begin;    // in memory_
+    size_t size;
+    uint32_t original_length;
+    int64_t timestamp_ns;
+  };
+
+  Result<bool> read(Frame& frame, Wide& offset_ps);
+  bool repeat(Frame& frame, Wide& offset_ps);
+  Wide rate_time() const;
+
+  Reader& reader_;
+  PlayerOptions options_;
+  bool by_packets_ = false;  // the rate counts packets, not bits
+  uint64_t rate_micro_ = 0;  // millionths of bits or packets a second; 0 without a rate
+
+  uint64_t count_ = 0;  // frames given
+  Wide sent_bits_ = 0;  // on the wire, of the frames given
+  Wide loop_start_ps_ = 0;
+  uint64_t last_time_ps_ = 0;
+  uint64_t last_wire_ps_ = 0;
+
+  bool first_ = true;
+  int64_t latest_ns_ = 0;  // the timestamp that counts as the last one
+  Wide offset_ps_ = 0;     // its time in the capture, gaps shortened
+  uint64_t backwards_ = 0;
+  uint64_t shortened_gaps_ = 0;
+
+  uint64_t loop_ = 1;
+  size_t position_ = 0;  // in stored_, from the second loop on
+  std::vector<uint8_t> memory_;
+  std::vector<Stored> stored_;
+};
+
+}  // namespace xnic::traces
