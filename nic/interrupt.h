@@ -1,0 +1,31 @@
+#pragma once
+
+#include <optional>
+
+#include "nic/time.h"
+
+namespace xnic::nic {
+
+// The MSI-X vector of one queue. Raised once, it is masked until the driver arms it again, as NAPI
+// drivers use it.
+class Interrupt {
+ public:
+  // `latency`: from the completion in host memory to the handler's first instruction.
+  // `moderation`: two interrupts are at least so far apart; 0 is off.
+  Interrupt(Picoseconds latency, Picoseconds moderation)
+      : latency_(latency), moderation_(moderation) {}
+
+  bool armed() const { return armed_; }
+  void arm() { armed_ = true; }
+  // A completion is in host memory at `ready`. Gives when the handler starts and masks the vector;
+  // nothing if it was masked already.
+  std::optional<Picoseconds> raise(Picoseconds ready);
+
+ private:
+  Picoseconds latency_;
+  Picoseconds moderation_;
+  Picoseconds not_before_ = 0;
+  bool armed_ = true;
+};
+
+}  // namespace xnic::nic

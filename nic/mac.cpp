@@ -1,0 +1,50 @@
+// The Ethernet MAC: how long frames occupy the wire, and which ones it refuses.
+// It leaves out pause frames, FEC and PCS latency, and jabber limits other than the MTU; a frame
+// cut by the capture's snap length occupies the wire with the bytes that the capture holds.
+// Test: tests/nic/mac_test.cpp.
+#include "nic/mac.h"
+
+#include <algorithm>
+
+#include "vm/packet.h"
+
+namespace xnic::nic {
+namespace {
+
+constexpr uint32_t kVlanTag = 4;
+
+bool has_vlan_tag(std::span<const uint8_t> head) {
+  if (head.size() < vm::kEthernetHeader) return false;
+  const uint32_t type = static_cast<uint32_t>(head[12]) << 8 | head[13];
+  return type == 0x8100 || type == 0x88a8;
+}
+
+uint32_t frame_on_wire(uint32_t frame_bytes) {
+  return std::max(frame_bytes + kFrameCheckBytes, kMinimumFrame);
+}
+
+}  // namespace
+
+FrameCheck check_frame(std::span<const uint8_t> head, uint32_t length, uint32_t mtu) {
+  if (length < vm::kEthernetHeader) return FrameCheck::runt;
+  if (mtu == 0) return FrameCheck::good;
+  const uint64_t limit = uint64_t{mtu} + vm::kEthernetHeader + (has_vlan_tag(head) ? kVlanTag : 0);
+  return length > limit ? FrameCheck::oversize : FrameCheck::good;
+}
+
+Picoseconds Mac::wire_time(uint32_t frame_bytes) const {
+  return transfer_time(kPreambleBytes + frame_on_wire(frame_bytes) + kInterPacketBytes, gbps_);
+}
+
+Mac::Slot Mac::next(Picoseconds ready, uint32_t frame_bytes) const {
+  const Picoseconds start = std::max(ready, free_at_);
+  return {start, start + transfer_time(kPreambleBytes + frame_on_wire(frame_bytes), gbps_)};
+}
+
+Mac::Slot Mac::pass(Picoseconds ready, uint32_t frame_bytes) {
+  const Slot slot = next(ready, frame_bytes);
+  free_at_ = slot.start + wire_time(frame_bytes);
+  return slot;
+}
+
+}  // namespace xnic::nic

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "nic/time.h"
+
+namespace xnic::nic {
+
+// IEEE 802.3: what the wire carries beside the frame of a capture.
+inline constexpr uint32_t kPreambleBytes = 8;    // preamble and start delimiter
+inline constexpr uint32_t kFrameCheckBytes = 4;  // captures hold frames without it
+inline constexpr uint32_t kInterPacketBytes = 12;
+inline constexpr uint32_t kMinimumFrame = 64;  // with frame check; shorter ones are padded
+
+enum class FrameCheck : uint8_t {
+  good,
+  runt,      // no whole Ethernet header
+  oversize,  // payload longer than the MTU
+};
+
+// Whether a MAC takes a frame of `length` bytes that begins with `head`. `mtu` limits the bytes
+// behind the Ethernet header and one VLAN tag, as Linux counts it; 0 is no limit.
+FrameCheck check_frame(std::span<const uint8_t> head, uint32_t length, uint32_t mtu);
+
+// One direction of a MAC: a wire that carries one frame at a time.
+class Mac {
+ public:
+  explicit Mac(double link_gbps) : gbps_(link_gbps) {}
+
+  struct Slot {
+    Picoseconds start;  // first bit of the preamble
+    Picoseconds end;    // last bit of the frame check
+  };
+
+  // From preamble to the end of the gap that must follow.
+  Picoseconds wire_time(uint32_t frame_bytes) const;
+  // When a frame that is there at `ready` would pass the wire.
+  Slot next(Picoseconds ready, uint32_t frame_bytes) const;
+  // The same, and takes the wire for it.
+  Slot pass(Picoseconds ready, uint32_t frame_bytes);
+
+ private:
+  double gbps_;
+  Picoseconds free_at_ = 0;
+};
+
+}  // namespace xnic::nic

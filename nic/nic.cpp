@@ -1,0 +1,177 @@
+// The card as one model: a packet's way from the port into host memory is arithmetic on busy-until
+// times, taken in one go. The port runs ahead of the clock, by kAhead at most, as long as nothing
+// that the host will do can change the result: descriptors only become more, so a packet that has
+// one needs no event, and a packet that lacks one waits for the clock.
+// It leaves out: descriptors freed between a frame's end on the wire and its DMA are not seen by
+// it (with lossy sources only); the transmit ring has no end; transmit requests are served in the
+// order in which the model makes them; completions for transmitted packets cost nothing.
+// Test: tests/nic/nic_test.cpp, tests/sim/system_test.cpp.
+#include "nic/nic.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace xnic::nic {
+namespace {
+
+// How far the port runs ahead of the clock. It bounds how much too late a packet from the other
+// direction finds a wire that both use.
+constexpr Picoseconds kAhead = 500 * kPicosecondsPerNanosecond;
+
+}  // namespace
+
+Nic::Nic(const sc_core::sc_module_name& name, const NicProfile& profile, const NicOptions& options,
+         Wheel& wheel, NicClient& client)
+    : sc_module(name),
+      options_(options),
+      completion_bytes_(profile.ring_completion_bytes.whole()),
+      parser_latency_(from_nanoseconds(profile.parser_latency_ns.value)),
+      wheel_(wheel),
+      client_(client),
+      mac_rx_(profile.link_gbps.value),
+      mac_tx_(profile.link_gbps.value),
+      rss_(profile.queues.whole()),
+      engine_(from_nanoseconds(profile.offload_fixed_ns.value),
+              from_nanoseconds(profile.offload_instruction_ns.value)),
+      pcie_(profile),
+      pump_(wheel.add([this] { pump(); })) {
+  for (uint32_t i = 0; i < profile.queues.whole(); ++i) {
+    queues_.push_back({RxQueue(profile.queue_packets.whole()),
+                       Ring(profile.ring_descriptors.whole()),
+                       Interrupt(from_nanoseconds(profile.interrupt_latency_ns.value),
+                                 from_nanoseconds(profile.interrupt_moderation_ns.value)),
+                       wheel.add([this, i] { client_.interrupt(i); })});
+  }
+}
+
+void Nic::pump() {
+  if (stalled_) return;
+  while (held_ || load_frame()) {
+    if (!receive()) return;
+  }
+}
+
+// True if `start` is too far ahead of the clock; the port then goes on at that time.
+bool Nic::wait_for(Picoseconds start) {
+  if (start <= wheel_.now() + kAhead) return false;
+  wheel_.at(start, pump_);
+  return true;
+}
+
+bool Nic::load_frame() {
+  auto next = client_.next_frame();
+  if (!next) {
+    error_ = next.error();
+    wheel_.stop();
+    return false;
+  }
+  held_ = std::move(*next);
+  if (!held_) return false;
+  rss_.steer(held_->packet);
+  return true;
+}
+
+// Takes the held frame from the wire. False if it has to wait; the task that continues is then
+// known.
+bool Nic::receive() {
+  const vm::Packet& packet = held_->packet;
+  const Picoseconds offered = std::max(held_->arrival, not_before_);
+  Mac::Slot slot = mac_rx_.next(offered, packet.length());
+  if (wait_for(slot.start)) return false;
+  const FrameCheck check = check_frame(packet.linear(), packet.length(), options_.mtu);
+  Queue& queue = queues_[packet.rx_queue_index];
+  if (check == FrameCheck::good) {
+    const bool scarce = queue.ring.free() == 0;
+    if (scarce && !options_.lossy) {
+      stalled_ = true;
+      return false;
+    }
+    if (scarce && wheel_.now() < slot.end) {
+      wheel_.at(slot.end, pump_);
+      return false;
+    }
+    if (!options_.lossy) {
+      const Picoseconds wait = queue.memory.room_at(slot.end) - slot.end;
+      slot = mac_rx_.next(slot.start + wait, packet.length());
+      if (wait_for(slot.start)) return false;
+    }
+  }
+  held_->arrival = options_.lossy ? held_->arrival : slot.start;
+  mac_rx_.pass(slot.start, packet.length());
+  not_before_ = 0;
+  if (check != FrameCheck::good) {
+    client_.lost(std::move(held_), check == FrameCheck::runt ? NicDrop::runt : NicDrop::oversize,
+                 slot.end);
+  } else if (queue.memory.room_at(slot.end) > slot.end) {
+    client_.lost(std::move(held_), NicDrop::rx_queue_full, slot.end);
+  } else {
+    accept(std::move(held_), slot);
+  }
+  return true;
+}
+
+// The frame is in its queue: offload engine, then drop, transmission or DMA.
+void Nic::accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot) {
+  Queue& queue = queues_[transit->packet.rx_queue_index];
+  const Picoseconds parsed = slot.end + parser_latency_;
+  const Picoseconds begun = engine_.start(parsed);
+  const Offloaded run = client_.offload(*transit, begun);
+  const Picoseconds now = run.ran ? engine_.charge(begun, run) : parsed;
+  if (run.way == Offloaded::Way::drop) {
+    queue.memory.hold(now);
+    client_.offload_dropped(std::move(transit), now);
+    return;
+  }
+  if (run.way == Offloaded::Way::transmit) {
+    const Mac::Slot out = mac_tx_.pass(now, transit->packet.length());
+    queue.memory.hold(out.end);
+    client_.sent(std::move(transit), out.end);
+    return;
+  }
+  if (queue.ring.free() == 0) {
+    queue.memory.hold(now);
+    client_.lost(std::move(transit), NicDrop::no_descriptor, now);
+    return;
+  }
+  const Pcie::Transfer data = pcie_.write(now, transit->packet.length());
+  transit->ready = pcie_.write(data.left, completion_bytes_).done;
+  queue.memory.hold(data.left);
+  const Picoseconds ready = transit->ready;
+  queue.ring.fill(std::move(transit));
+  raise(queue, ready);
+}
+
+void Nic::raise(Queue& queue, Picoseconds ready) {
+  if (const auto handler = queue.interrupt.raise(ready)) wheel_.at(*handler, queue.fire);
+}
+
+std::unique_ptr<Transit> Nic::take(uint32_t queue, Picoseconds now) {
+  Ring& ring = queues_[queue].ring;
+  const Transit* oldest = ring.oldest();
+  return oldest != nullptr && oldest->ready <= now ? ring.take() : nullptr;
+}
+
+void Nic::post(uint32_t queue, uint64_t count) {
+  queues_[queue].ring.post(count);
+  if (!stalled_ || count == 0 || held_->packet.rx_queue_index != queue) return;
+  stalled_ = false;
+  not_before_ = wheel_.now();
+  wheel_.at(wheel_.now(), pump_);
+}
+
+void Nic::arm(uint32_t queue) {
+  Queue& armed = queues_[queue];
+  armed.interrupt.arm();
+  if (const Transit* oldest = armed.ring.oldest()) {
+    raise(armed, std::max(oldest->ready, wheel_.now()));
+  }
+}
+
+void Nic::transmit(std::unique_ptr<Transit> transit, Picoseconds now) {
+  const Picoseconds seen = pcie_.doorbell(now);
+  const Picoseconds here = pcie_.read(seen, transit->packet.length()).done;
+  const Mac::Slot slot = mac_tx_.pass(here, transit->packet.length());
+  client_.sent(std::move(transit), slot.end);
+}
+
+}  // namespace xnic::nic

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <systemc>
+#include <vector>
+
+#include "nic/interrupt.h"
+#include "nic/mac.h"
+#include "nic/offload_engine.h"
+#include "nic/pcie.h"
+#include "nic/profile.h"
+#include "nic/ring.h"
+#include "nic/rss.h"
+#include "nic/rx_queue.h"
+#include "nic/wheel.h"
+#include "vm/result.h"
+
+namespace xnic::nic {
+
+enum class NicDrop : uint8_t { runt, oversize, rx_queue_full, no_descriptor };
+
+// What the NIC asks of the system around it.
+class NicClient {
+ public:
+  virtual ~NicClient() = default;
+  // The next frame for the port, with `arrival` set to the time at which it is offered; null at
+  // the end. Times never decrease.
+  virtual Result<std::unique_ptr<Transit>> next_frame() = 0;
+  // Runs the program at xdp.offload, if there is one.
+  virtual Offloaded offload(Transit& transit, Picoseconds now) = 0;
+  // These take the packet back at the end of its way through the NIC.
+  virtual void offload_dropped(std::unique_ptr<Transit> transit, Picoseconds now) = 0;
+  virtual void lost(std::unique_ptr<Transit> transit, NicDrop reason, Picoseconds now) = 0;
+  virtual void sent(std::unique_ptr<Transit> transit, Picoseconds now) = 0;
+  // The interrupt handler of a queue starts now.
+  virtual void interrupt(uint32_t queue) = 0;
+};
+
+struct NicOptions {
+  // The port takes frames at their pace and drops what finds no room. Otherwise a frame waits
+  // until there is room and a descriptor, and nothing is lost.
+  bool lossy = false;
+  uint32_t mtu = 0;  // bytes behind the Ethernet header; 0 is no limit
+};
+
+// The card: port, MAC, parser and RSS, receive queues, offload engine, DMA, rings, interrupts, and
+// the transmit path. Wheel and client must outlive it.
+class Nic : public sc_core::sc_module {
+ public:
+  Nic(const sc_core::sc_module_name& name, const NicProfile& profile, const NicOptions& options,
+      Wheel& wheel, NicClient& client);
+
+  // Called before the simulation: takes frames from time 0 on.
+  void start() { wheel_.at(0, pump_); }
+
+  // The driver's side. Takes the oldest packet of the queue that is in memory by `now`, or null.
+  std::unique_ptr<Transit> take(uint32_t queue, Picoseconds now);
+  // Posts descriptors of packets that were taken.
+  void post(uint32_t queue, uint64_t count);
+  // Unmasks the interrupt. It fires at once for packets that are in memory already.
+  void arm(uint32_t queue);
+  // Sends a packet from host memory: doorbell (which carries the descriptor), DMA, MAC.
+  void transmit(std::unique_ptr<Transit> transit, Picoseconds now);
+
+  uint32_t queues() const { return static_cast<uint32_t>(queues_.size()); }
+  // What ended the source early, if anything did.
+  const std::optional<Error>& error() const { return error_; }
+
+ private:
+  struct Queue {
+    RxQueue memory;
+    Ring ring;
+    Interrupt interrupt;
+    Wheel::Task fire;
+  };
+
+  void pump();
+  bool load_frame();
+  bool receive();
+  bool wait_for(Picoseconds start);
+  void accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot);
+  void raise(Queue& queue, Picoseconds ready);
+
+  NicOptions options_;
+  uint64_t completion_bytes_;
+  Picoseconds parser_latency_;
+  Wheel& wheel_;
+  NicClient& client_;
+  Mac mac_rx_;
+  Mac mac_tx_;
+  Rss rss_;
+  OffloadEngine engine_;
+  Pcie pcie_;
+  std::deque<Queue> queues_;
+  Wheel::Task pump_;
+  std::unique_ptr<Transit> held_;  // at the port, not yet accepted
+  bool stalled_ = false;           // held_ waits for a descriptor
+  Picoseconds not_before_ = 0;     // when held_ may enter after a stall
+  std::optional<Error> error_;
+};
+
+}  // namespace xnic::nic

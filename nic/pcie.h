@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+
+#include "nic/profile.h"
+#include "nic/time.h"
+
+namespace xnic::nic {
+
+// The PCIe link between NIC and host memory: latency, bandwidth in each direction, and the bytes
+// that transaction layer packets (TLPs) add, after Neugebauer et al., "Understanding PCIe
+// performance for end host networking", SIGCOMM 2018.
+class Pcie {
+ public:
+  explicit Pcie(const NicProfile& profile);
+
+  struct Transfer {
+    Picoseconds left;  // the last TLP has left its sender
+    Picoseconds done;  // the data is where it was to go
+  };
+
+  // Gb/s left for TLPs, after line code and data link layer.
+  double transaction_gbps() const { return gbps_; }
+
+  // Bytes on the link, headers included, to move `bytes`.
+  uint64_t write_bytes(uint64_t bytes) const;            // towards the host
+  uint64_t read_request_bytes(uint64_t bytes) const;     // towards the host
+  uint64_t read_completion_bytes(uint64_t bytes) const;  // towards the NIC
+
+  // The NIC writes to host memory: posted, `done` when the CPU can see it.
+  Transfer write(Picoseconds now, uint64_t bytes);
+  // The NIC reads host memory: `done` when the last byte is in the NIC.
+  Transfer read(Picoseconds now, uint64_t bytes);
+  // The CPU writes a register of the NIC; gives when the NIC sees it.
+  Picoseconds doorbell(Picoseconds now);
+
+ private:
+  uint64_t max_payload_;
+  uint64_t max_read_request_;
+  uint64_t write_header_;
+  uint64_t request_header_;
+  uint64_t completion_header_;
+  double gbps_;
+  Picoseconds write_latency_;
+  Picoseconds read_latency_;
+  Picoseconds writes_free_ = 0;
+  Picoseconds requests_free_ = 0;
+  Picoseconds to_nic_free_ = 0;
+};
+
+}  // namespace xnic::nic

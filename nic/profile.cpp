@@ -1,0 +1,277 @@
+// NIC profiles: every parameter of the timed model, from TOML, with its unit and its origin.
+// One row per parameter drives parsing, checking and listing. It leaves out checks across
+// parameters (a ring may be smaller than a NAPI poll: that is a question to ask the model).
+// Test: tests/nic/profile_test.cpp.
+#include "nic/profile.h"
+
+#include <toml++/toml.h>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <fstream>
+#include <iterator>
+#include <optional>
+
+namespace xnic::nic {
+namespace {
+
+constexpr double kLongest = 1e6;  // nanoseconds: no single step takes longer than a millisecond
+constexpr double kTiny = 1e-3;
+
+constexpr std::array kRows = {
+    ProfileRow{"port", "link_gbps", &NicProfile::link_gbps, false, kTiny, 1e5,
+               "bit rate of the port, each way"},
+    ProfileRow{"parser", "latency_ns", &NicProfile::parser_latency_ns, false, 0, kLongest,
+               "header parsing and RSS, pipelined"},
+    ProfileRow{"receive", "queues", &NicProfile::queues, true, 1, 128,
+               "receive queues that RSS spreads packets over"},
+    ProfileRow{"receive", "queue_packets", &NicProfile::queue_packets, true, 1, 1 << 20,
+               "packets that the NIC holds for each queue"},
+    ProfileRow{"offload", "fixed_ns", &NicProfile::offload_fixed_ns, false, 0, kLongest,
+               "run of an offloaded program, apart from its instructions"},
+    ProfileRow{"offload", "instruction_ns", &NicProfile::offload_instruction_ns, false, 0, kLongest,
+               "one eBPF instruction on the NIC"},
+    ProfileRow{"pcie", "lane_gtps", &NicProfile::lane_gtps, false, 2.5, 64,
+               "transfers a second of a lane, in billions"},
+    ProfileRow{"pcie", "lanes", &NicProfile::lanes, true, 1, 32, "lanes of the link"},
+    ProfileRow{"pcie", "data_link_efficiency", &NicProfile::data_link_efficiency, false, 0.1, 1,
+               "share of the line rate that data link packets leave to TLPs"},
+    ProfileRow{"pcie", "max_payload_bytes", &NicProfile::max_payload_bytes, true, 128, 4096,
+               "data of a TLP"},
+    ProfileRow{"pcie", "max_read_request_bytes", &NicProfile::max_read_request_bytes, true, 128,
+               4096, "data that one read asks for"},
+    ProfileRow{"pcie", "write_header_bytes", &NicProfile::write_header_bytes, true, 0, 64,
+               "framing and headers of a memory write"},
+    ProfileRow{"pcie", "read_request_header_bytes", &NicProfile::read_request_header_bytes, true, 0,
+               64, "framing and headers of a memory read request"},
+    ProfileRow{"pcie", "completion_header_bytes", &NicProfile::completion_header_bytes, true, 0, 64,
+               "framing and headers of a read completion"},
+    ProfileRow{"pcie", "write_latency_ns", &NicProfile::write_latency_ns, false, 0, kLongest,
+               "from the NIC's write to its visibility in host memory"},
+    ProfileRow{"pcie", "read_latency_ns", &NicProfile::read_latency_ns, false, 0, kLongest,
+               "from the NIC's read to the first data"},
+    ProfileRow{"ring", "descriptors", &NicProfile::ring_descriptors, true, 1, 1 << 20,
+               "receive descriptors of each queue"},
+    ProfileRow{"ring", "completion_bytes", &NicProfile::ring_completion_bytes, true, 0, 256,
+               "completion entry that the NIC writes for a packet"},
+    ProfileRow{"interrupt", "latency_ns", &NicProfile::interrupt_latency_ns, false, 0, kLongest,
+               "from the completion in memory to the driver's poll"},
+    ProfileRow{"interrupt", "moderation_ns", &NicProfile::interrupt_moderation_ns, false, 0,
+               kLongest, "least time between two interrupts of a queue; 0 is off"},
+    ProfileRow{"host", "cores", &NicProfile::cores, true, 1, 128,
+               "CPUs; queue q is polled by CPU q modulo this"},
+    ProfileRow{"host", "napi_weight_packets", &NicProfile::napi_weight_packets, true, 1, 65536,
+               "most packets of one poll"},
+    ProfileRow{"host", "poll_ns", &NicProfile::poll_ns, false, 0, kLongest,
+               "a poll, apart from its packets"},
+    ProfileRow{"host", "packet_ns", &NicProfile::packet_ns, false, 0, kLongest,
+               "driver's receive of a packet, up to a trivial XDP program's drop"},
+    ProfileRow{"host", "hook_ns", &NicProfile::hook_ns, false, 0, kLongest,
+               "run of a program, apart from its instructions"},
+    ProfileRow{"host", "instruction_ns", &NicProfile::instruction_ns, false, 0, kLongest,
+               "one eBPF instruction on a host CPU"},
+    ProfileRow{"host", "xdp_pass_ns", &NicProfile::xdp_pass_ns, false, 0, kLongest,
+               "what XDP_PASS adds before the stack"},
+    ProfileRow{"host", "xdp_tx_ns", &NicProfile::xdp_tx_ns, false, 0, kLongest,
+               "what XDP_TX takes longer than a drop"},
+    ProfileRow{"host", "xdp_redirect_ns", &NicProfile::xdp_redirect_ns, false, 0, kLongest,
+               "what XDP_REDIRECT takes longer than a drop"},
+    ProfileRow{"host", "build_skb_ns", &NicProfile::build_skb_ns, false, 0, kLongest,
+               "making an sk_buff"},
+    ProfileRow{"host", "receive_skb_ns", &NicProfile::receive_skb_ns, false, 0, kLongest,
+               "netif_receive_skb up to the receiver"},
+};
+
+constexpr std::array kOrigins = {
+    std::pair{Origin::measured, std::string_view("measured")},
+    std::pair{Origin::published, std::string_view("published")},
+    std::pair{Origin::spec, std::string_view("spec")},
+    std::pair{Origin::assumed, std::string_view("assumed")},
+    std::pair{Origin::fitted, std::string_view("fitted")},
+};
+
+constexpr std::string_view kForm = "{ value = NUMBER, origin = \"ORIGIN\", source = \"TITLE\" }";
+
+// The file's name and a place in it, to begin a sentence with.
+std::string place(std::string_view file, const toml::source_region& region) {
+  return fmt::format("{}:{}:{}", file, region.begin.line, region.begin.column);
+}
+
+tl::unexpected<Error> refuse(std::string_view file, const toml::source_region& region,
+                             std::string text) {
+  return fail(ExitCode::bad_input, "{}: {}", place(file, region), text);
+}
+
+std::optional<Origin> parse_origin(std::string_view name) {
+  for (const auto& [origin, text] : kOrigins) {
+    if (text == name) return origin;
+  }
+  return std::nullopt;
+}
+
+Result<Quantity> parse_quantity(const ProfileRow& row, const toml::node& node,
+                                std::string_view file) {
+  const auto name = fmt::format("{}.{}", row.table, row.key);
+  const toml::table* table = node.as_table();
+  if (table == nullptr) {
+    return refuse(file, node.source(), fmt::format("{} must have the form {}.", name, kForm));
+  }
+  Quantity quantity;
+  bool has_value = false;
+  bool has_origin = false;
+  for (const auto& [key, entry] : *table) {
+    if (key == "value") {
+      const auto value = entry.is_number() ? entry.value<double>() : std::nullopt;
+      if (!value) {
+        return refuse(file, entry.source(), fmt::format("The value of {} must be a number.", name));
+      }
+      if (!(*value >= row.minimum && *value <= row.maximum)) {
+        return refuse(file, entry.source(),
+                      fmt::format("The value {} of {} is outside {} to {}.", *value, name,
+                                  row.minimum, row.maximum));
+      }
+      if (row.whole && *value != std::floor(*value)) {
+        return refuse(file, entry.source(),
+                      fmt::format("The value {} of {} must be a whole number.", *value, name));
+      }
+      quantity.value = *value;
+      has_value = true;
+    } else if (key == "origin") {
+      const auto origin = parse_origin(entry.value_or(std::string_view()));
+      if (!origin) {
+        return refuse(file, entry.source(),
+                      fmt::format("The origin of {} must be \"measured\", \"published\", \"spec\", "
+                                  "\"assumed\" or \"fitted\".",
+                                  name));
+      }
+      quantity.origin = *origin;
+      has_origin = true;
+    } else if (key == "source") {
+      if (!entry.is_string()) {
+        return refuse(file, entry.source(), fmt::format("The source of {} must be a text.", name));
+      }
+      quantity.source = entry.value_or(std::string());
+    } else {
+      return refuse(
+          file, key.source(),
+          fmt::format("{} has no key \"{}\"; it has the form {}.", name, key.str(), kForm));
+    }
+  }
+  if (!has_value || !has_origin) {
+    return refuse(file, node.source(),
+                  fmt::format("{} lacks its {}; it must have the form {}.", name,
+                              has_value ? "origin" : "value", kForm));
+  }
+  return quantity;
+}
+
+bool is_table_name(std::string_view name) {
+  return std::any_of(kRows.begin(), kRows.end(),
+                     [&](const ProfileRow& row) { return row.table == name; });
+}
+
+Result<void> parse_table(std::string_view table_name, const toml::table& table,
+                         std::string_view file, NicProfile& profile,
+                         std::array<bool, kRows.size()>& given) {
+  for (const auto& [key, node] : table) {
+    const auto row = std::find_if(kRows.begin(), kRows.end(), [&](const ProfileRow& candidate) {
+      return candidate.table == table_name && candidate.key == key.str();
+    });
+    if (row == kRows.end()) {
+      return refuse(file, key.source(),
+                    fmt::format("[{}] of a NIC profile has no key \"{}\".", table_name, key.str()));
+    }
+    auto quantity = parse_quantity(*row, node, file);
+    if (!quantity) return tl::unexpected(quantity.error());
+    profile.*row->field = std::move(*quantity);
+    given[static_cast<size_t>(row - kRows.begin())] = true;
+  }
+  return {};
+}
+
+Result<NicProfile> base_profile(const toml::node& node, std::string_view file) {
+  const auto wanted = node.value_or(std::string_view());
+  std::string names;
+  for (const auto& builtin : builtin_profiles()) {
+    if (builtin.name == wanted) return parse_profile(builtin.text, builtin.name);
+    names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", builtin.name);
+  }
+  return refuse(file, node.source(), fmt::format("based_on must be one of {}.", names));
+}
+
+Result<NicProfile> parse_root(const toml::table& root, std::string_view file) {
+  NicProfile profile;
+  std::array<bool, kRows.size()> given{};
+  if (const toml::node* base = root.get("based_on")) {
+    auto parsed = base_profile(*base, file);
+    if (!parsed) return parsed;
+    profile = std::move(*parsed);
+    given.fill(true);
+  }
+  for (const auto& [key, node] : root) {
+    if (key == "based_on") continue;
+    if (key == "name" || key == "description") {
+      if (!node.is_string()) {
+        return refuse(file, node.source(), fmt::format("{} must be a text.", key.str()));
+      }
+      (key == "name" ? profile.name : profile.description) = node.value_or(std::string());
+    } else if (!is_table_name(key.str())) {
+      return refuse(file, key.source(), fmt::format("A NIC profile has no key \"{}\".", key.str()));
+    } else if (const toml::table* table = node.as_table()) {
+      auto parsed = parse_table(key.str(), *table, file, profile, given);
+      if (!parsed) return tl::unexpected(parsed.error());
+    } else {
+      return refuse(file, node.source(), fmt::format("{} must be a table.", key.str()));
+    }
+  }
+  const auto missing = std::find(given.begin(), given.end(), false);
+  if (missing != given.end()) {
+    const ProfileRow& row = kRows[static_cast<size_t>(missing - given.begin())];
+    return refuse(file, root.source(),
+                  fmt::format("{}.{} ({}) is missing; give it, or begin the file with based_on = "
+                              "\"generic-100g\".",
+                              row.table, row.key, row.meaning));
+  }
+  return profile;
+}
+
+}  // namespace
+
+std::string_view origin_name(Origin origin) {
+  for (const auto& [candidate, text] : kOrigins) {
+    if (candidate == origin) return text;
+  }
+  return "";
+}
+
+std::span<const ProfileRow> profile_rows() { return kRows; }
+
+Result<NicProfile> parse_profile(std::string_view text, std::string_view file) {
+  try {
+    const toml::table root = toml::parse(text, file);
+    return parse_root(root, file);
+  } catch (const toml::parse_error& error) {
+    return refuse(file, error.source(),
+                  fmt::format("The file is not valid TOML: {}.", error.description()));
+  }
+}
+
+Result<NicProfile> load_profile(const std::string& name_or_path) {
+  std::string names;
+  for (const auto& builtin : builtin_profiles()) {
+    if (builtin.name == name_or_path) return parse_profile(builtin.text, builtin.name);
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", builtin.name);
+  }
+  std::ifstream file(name_or_path, std::ios::binary);
+  file.peek();  // a folder opens, but fails here
+  if (!file.is_open() || file.bad()) {
+    return fail(ExitCode::bad_input,
+                "{}: The NIC profile can't be read, and no built-in profile has this name (there "
+                "is {}).",
+                name_or_path, names);
+  }
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  return parse_profile(text, name_or_path);
+}
+
+}  // namespace xnic::nic

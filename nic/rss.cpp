@@ -1,0 +1,100 @@
+// The NIC's parser and receive side scaling (Toeplitz hash, indirection table of 128 entries).
+// It looks past up to two VLAN tags. It leaves out IPv6 extension headers (such packets are hashed
+// by their addresses, as Windows' "IPv6" hash type does), tunnels, and SCTP.
+// Test: tests/nic/rss_test.cpp.
+#include "nic/rss.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace xnic::nic {
+
+const std::array<uint8_t, kToeplitzKeyBytes> kDefaultToeplitzKey = {
+    0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
+    0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
+    0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa};
+
+uint32_t toeplitz(std::span<const uint8_t, kToeplitzKeyBytes> key, std::span<const uint8_t> input) {
+  assert(input.size() + 4 <= kToeplitzKeyBytes);
+  uint32_t hash = 0;
+  uint32_t window = static_cast<uint32_t>(key[0]) << 24 | static_cast<uint32_t>(key[1]) << 16 |
+                    static_cast<uint32_t>(key[2]) << 8 | key[3];
+  for (size_t i = 0; i < input.size(); ++i) {
+    for (int bit = 7; bit >= 0; --bit) {
+      if (input[i] >> bit & 1) hash ^= window;
+      window = window << 1 | (key[i + 4] >> bit & 1u);
+    }
+  }
+  return hash;
+}
+
+namespace {
+
+constexpr uint32_t kIpv4 = 0x0800;
+constexpr uint32_t kIpv6 = 0x86dd;
+constexpr uint8_t kTcp = 6;
+constexpr uint8_t kUdp = 17;
+
+uint32_t load16(std::span<const uint8_t> bytes, size_t offset) {
+  return static_cast<uint32_t>(bytes[offset]) << 8 | bytes[offset + 1];
+}
+
+bool has_ports(uint8_t protocol) { return protocol == kTcp || protocol == kUdp; }
+
+// Hashes `addresses`, and the four bytes of ports where there are any.
+uint32_t hash_tuple(std::span<const uint8_t> addresses, std::span<const uint8_t> ports) {
+  std::array<uint8_t, 36> input;
+  auto end = std::copy(addresses.begin(), addresses.end(), input.begin());
+  end = std::copy(ports.begin(), ports.end(), end);
+  return toeplitz(kDefaultToeplitzKey,
+                  std::span(input).first(static_cast<size_t>(end - input.begin())));
+}
+
+uint32_t hash_ipv4(std::span<const uint8_t> ip) {
+  constexpr uint32_t kMoreFragmentsOrOffset = 0x3fff;
+  if (ip.size() < 20 || ip[0] >> 4 != 4) return 0;
+  const size_t header = (ip[0] & 15u) * 4;
+  const bool fragment = (load16(ip, 6) & kMoreFragmentsOrOffset) != 0;
+  const bool ports = has_ports(ip[9]) && !fragment && header >= 20 && ip.size() >= header + 4;
+  return hash_tuple(ip.subspan(12, 8), ports ? ip.subspan(header, 4) : std::span<const uint8_t>());
+}
+
+uint32_t hash_ipv6(std::span<const uint8_t> ip) {
+  constexpr size_t kHeader = 40;
+  if (ip.size() < kHeader || ip[0] >> 4 != 6) return 0;
+  const bool ports = has_ports(ip[6]) && ip.size() >= kHeader + 4;
+  return hash_tuple(ip.subspan(8, 32), ports ? ip.subspan(kHeader, 4) : std::span<const uint8_t>());
+}
+
+}  // namespace
+
+uint32_t rss_hash(std::span<const uint8_t> frame) {
+  size_t offset = 12;
+  for (int tags = 0; tags < 2 && frame.size() >= offset + 6; ++tags) {
+    const uint32_t type = load16(frame, offset);
+    if (type != 0x8100 && type != 0x88a8) break;
+    offset += 4;
+  }
+  if (frame.size() < offset + 2) return 0;
+  const auto payload = frame.subspan(offset + 2);
+  switch (load16(frame, offset)) {
+    case kIpv4:
+      return hash_ipv4(payload);
+    case kIpv6:
+      return hash_ipv6(payload);
+    default:
+      return 0;
+  }
+}
+
+Rss::Rss(uint32_t queues) {
+  assert(queues >= 1);
+  for (size_t i = 0; i < table_.size(); ++i) table_[i] = static_cast<uint16_t>(i % queues);
+}
+
+void Rss::steer(vm::Packet& packet) const {
+  packet.rx_hash = rss_hash(packet.linear());
+  packet.rx_queue_index = table_[packet.rx_hash % table_.size()];
+}
+
+}  // namespace xnic::nic

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "vm/packet.h"
+
+namespace xnic::nic {
+
+inline constexpr size_t kToeplitzKeyBytes = 40;
+
+// The key of Microsoft's "Verifying the RSS Hash Calculation", which most drivers start with.
+extern const std::array<uint8_t, kToeplitzKeyBytes> kDefaultToeplitzKey;
+
+// The Toeplitz hash of at most 36 input bytes.
+uint32_t toeplitz(std::span<const uint8_t, kToeplitzKeyBytes> key, std::span<const uint8_t> input);
+
+// The RSS hash of an Ethernet frame: addresses, and the ports of unfragmented TCP and UDP.
+// 0 for anything but IPv4 and IPv6.
+uint32_t rss_hash(std::span<const uint8_t> frame);
+
+// Parser and receive side scaling: gives each packet its hash and its queue.
+class Rss {
+ public:
+  // `queues` is at least 1; the table of 128 entries spreads them evenly.
+  explicit Rss(uint32_t queues);
+
+  // Sets rx_hash and rx_queue_index.
+  void steer(vm::Packet& packet) const;
+
+ private:
+  std::array<uint16_t, 128> table_;
+};
+
+}  // namespace xnic::nic
