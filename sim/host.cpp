@@ -1,0 +1,78 @@
+// The host's CPUs. A poll takes up to its weight of packets in one go, on a clock of its own that
+// starts at the poll and grows with each packet's costs; what others see of it (descriptors posted,
+// packets to send, as drivers ring one doorbell a poll) happens when the clock gets there.
+// It leaves out: the interrupt's own CPU time, softirq budgets across queues, ksoftirqd, caches,
+// and other load. Programs on different CPUs interleave at the grain of polls.
+// Test: tests/sim/system_test.cpp.
+#include "sim/host.h"
+
+#include <utility>
+
+namespace xnic::sim {
+
+Host::Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile, Hooks& hooks,
+           Environments& environments, nic::Wheel& wheel, nic::Nic& nic, Ended ended)
+    : sc_module(name),
+      poll_cost_(nic::from_nanoseconds(profile.poll_ns.value)),
+      packet_cost_(nic::from_nanoseconds(profile.packet_ns.value)),
+      weight_(profile.napi_weight_packets.whole()),
+      path_(hooks, host_costs(profile)),
+      environments_(environments),
+      wheel_(wheel),
+      nic_(nic),
+      ended_(std::move(ended)),
+      queues_(nic.queues()),
+      busy_until_(environments.cores.size(), 0) {
+  for (uint32_t i = 0; i < queues_.size(); ++i) {
+    queues_[i].cpu = environments.of_queue(i).cpu;
+    queues_[i].poll = wheel.add([this, i] { poll(i); });
+  }
+}
+
+void Host::interrupt(uint32_t queue) { poll(queue); }
+
+// A poll begins, and the one before it on this queue has ended.
+void Host::poll(uint32_t index) {
+  Queue& queue = queues_[index];
+  finish_poll(index);
+  nic::Picoseconds& busy_until = busy_until_[queue.cpu];
+  if (busy_until > wheel_.now()) {
+    wheel_.at(busy_until, queue.poll);
+    return;
+  }
+  nic::Picoseconds now = wheel_.now() + poll_cost_;
+  while (queue.taken < weight_) {
+    auto transit = nic_.take(index, now);
+    if (!transit) break;
+    ++queue.taken;
+    now = process(queue, std::move(transit), now);
+  }
+  busy_until = now;
+  if (queue.taken == 0) {
+    nic_.arm(index);
+  } else {
+    wheel_.at(now, queue.poll);
+  }
+}
+
+void Host::finish_poll(uint32_t index) {
+  Queue& queue = queues_[index];
+  for (auto& transit : queue.to_send) nic_.transmit(std::move(transit), wheel_.now());
+  queue.to_send.clear();
+  nic_.post(index, std::exchange(queue.taken, 0));
+}
+
+nic::Picoseconds Host::process(Queue& queue, std::unique_ptr<nic::Transit> transit,
+                               nic::Picoseconds now) {
+  auto& traveller = static_cast<Traveller&>(*transit);
+  Way way{traveller.packet, environments_.cores[queue.cpu], traveller.outcome, now + packet_cost_};
+  if (path_.native(way)) path_.stack(way);
+  if (traveller.outcome.end == End::transmitted) {
+    queue.to_send.push_back(std::move(transit));
+  } else {
+    ended_(std::move(transit));
+  }
+  return way.now;
+}
+
+}  // namespace xnic::sim

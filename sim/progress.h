@@ -1,0 +1,32 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace xnic::sim {
+
+// A progress bar on stderr while a capture is replayed; nothing where stderr is no terminal.
+class Progress {
+ public:
+  // Of a file the bar shows the share read; of standard input only the count.
+  Progress(const std::string& capture, bool visible);
+  // After each packet; `bytes` of the capture have been read so far.
+  void step(uint64_t bytes) {
+    if (visible_ && ++packets_ % kStride == 0) draw(bytes);
+  }
+  // Clears the line.
+  void end();
+
+ private:
+  static constexpr uint64_t kStride = 1024;
+  void draw(uint64_t bytes);
+
+  bool visible_;
+  bool drawn_ = false;
+  uint64_t packets_ = 0;
+  uint64_t size_ = 0;  // of the file in bytes, 0 if unknown
+  std::chrono::steady_clock::time_point next_;
+};
+
+}  // namespace xnic::sim

@@ -1,0 +1,121 @@
+#include "sim/recorder.h"
+
+#include <fmt/format.h>
+#include <linux/pkt_cls.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "sim/json.h"
+
+namespace xnic::sim {
+namespace {
+
+constexpr uint64_t kPicosecondsPerNanosecond = 1000;
+
+// The code that took effect: what the table counts is what a filter on the file finds.
+uint64_t effective_code(const HookEvent& event) {
+  if (vm::hook_program_type(event.hook) != BPF_PROG_TYPE_XDP) {
+    const bool known = event.result.verdict != "TC_ACT_UNSPEC";
+    return known ? event.result.code : static_cast<uint32_t>(TC_ACT_UNSPEC);
+  }
+  return event.result.action == vm::Action::aborted ? uint64_t{XDP_ABORTED} : event.result.code;
+}
+
+// Only what the verdicts do not say themselves.
+std::string comment_of(const Outcome& outcome) {
+  const bool fault = std::any_of(outcome.events.begin(), outcome.events.end(),
+                                 [](const HookEvent& event) { return event.result.fault; });
+  if (fault) return "the program faulted; the packet was aborted";
+  switch (outcome.reason) {
+    case DropReason::none:
+    case DropReason::xdp_drop:
+    case DropReason::xdp_aborted:
+    case DropReason::tc_shot:
+      return {};
+    default:
+      return fmt::format("dropped: {}", drop_reason_name(outcome.reason));
+  }
+}
+
+// Codes of tc are signed: TC_ACT_UNSPEC is -1.
+int64_t shown_code(const HookEvent& event) {
+  if (vm::hook_program_type(event.hook) == BPF_PROG_TYPE_XDP) return event.result.code;
+  return static_cast<int32_t>(event.result.code);
+}
+
+}  // namespace
+
+Recorder::Recorder(const std::string& directory, const Attachments& attachments)
+    : attachments_(attachments),
+      verdicts_path_((std::filesystem::path(directory) / "verdicts.pcapng").string()),
+      packets_path_((std::filesystem::path(directory) / "packets.ndjson").string()) {}
+
+Result<std::unique_ptr<Recorder>> Recorder::create(const std::string& directory,
+                                                   const Attachments& attachments) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) {
+    return fail(ExitCode::bad_input, "{}: cannot be made a directory for the output: {}", directory,
+                error.message());
+  }
+  std::unique_ptr<Recorder> recorder(new Recorder(directory, attachments));
+  auto verdicts = traces::PcapngWriter::create(recorder->verdicts_path_, "xnic " XNIC_VERSION);
+  if (!verdicts) return tl::unexpected(verdicts.error());
+  auto packets = traces::OutputFile::create(recorder->packets_path_);
+  if (!packets) return tl::unexpected(packets.error());
+  recorder->verdicts_ = std::move(*verdicts);
+  recorder->packets_ = std::move(*packets);
+  return recorder;
+}
+
+void Recorder::starts(const traces::Frame& frame, int64_t timestamp_ns) {
+  started_.push_back({std::max<int64_t>(timestamp_ns, 0), static_cast<uint32_t>(frame.bytes.size()),
+                      frame.original_length});
+}
+
+void Recorder::done(const vm::Packet& packet, const Outcome& outcome) {
+  ended_.emplace(outcome.packet_id, Ended{packet.bytes(), outcome});
+  for (auto first = ended_.begin(); first != ended_.end() && first->first == next_id_;
+       first = ended_.begin()) {
+    write(started_.front(), first->second);
+    started_.pop_front();
+    ended_.erase(first);
+    next_id_++;
+  }
+}
+
+void Recorder::write(const Started& started, const Ended& ended) {
+  const Outcome& outcome = ended.outcome;
+  traces::Annotation annotation{outcome.packet_id, outcome.queue, {}, comment_of(outcome)};
+  std::string lines;
+  for (const HookEvent& event : outcome.events) {
+    const bool xdp = vm::hook_program_type(event.hook) == BPF_PROG_TYPE_XDP;
+    annotation.verdicts.push_back(
+        {xdp ? traces::Verdict::xdp : traces::Verdict::tc, effective_code(event)});
+    lines += fmt::format(
+        R"({{"packet":{},"hook":"{}","program":{},"verdict":"{}","code":{},"len_in":{},"len_out":{},"sim_ns":{}}})"
+        "\n",
+        outcome.packet_id, vm::hook_name(event.hook), json_string(attachments_.name_at(event.hook)),
+        event.result.verdict, shown_code(event), event.result.length_in, event.result.length_out,
+        event.time_ps / kPicosecondsPerNanosecond);
+  }
+  const auto length = static_cast<uint32_t>(ended.bytes.size());
+  // What a short snap length cut off stays cut off.
+  const uint32_t original = length + (started.original_length - started.length);
+  keep(verdicts_->write(started.timestamp_ns, ended.bytes, original, annotation));
+  keep(packets_->write({reinterpret_cast<const uint8_t*>(lines.data()), lines.size()}));
+}
+
+void Recorder::keep(const Result<void>& result) {
+  if (!result && !error_) error_ = result.error();
+}
+
+Result<void> Recorder::finish() {
+  if (!error_) keep(verdicts_->finish());
+  if (!error_) keep(packets_->finish());
+  if (error_) return tl::unexpected(*error_);
+  return {};
+}
+
+}  // namespace xnic::sim

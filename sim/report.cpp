@@ -1,0 +1,137 @@
+#include "sim/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace xnic::sim {
+namespace {
+
+constexpr int kSchemaVersion = 1;
+constexpr double kPicosecondsPerMicrosecond = 1e6;
+constexpr double kNanosecondsPerMillisecond = 1e6;
+
+double per_second(uint64_t packets, double seconds) {
+  return seconds > 0 ? static_cast<double>(packets) / seconds : 0;
+}
+
+double share(uint64_t part, uint64_t whole) {
+  return whole == 0 ? 0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+}
+
+template <class Function>
+void for_each_attached(const Attachments& attachments, Function function) {
+  for (const vm::Hook& hook : attachments.hooks) {
+    if (hook.attached()) function(hook, attachments.name_at(hook.point()));
+  }
+}
+
+template <class Function>
+void for_each_drop(const RunSummary& summary, Function function) {
+  for (size_t i = 0; i < kDropReasons; i++) {
+    if (summary.drops[i] != 0) {
+      function(drop_reason_name(static_cast<DropReason>(i)), summary.drops[i]);
+    }
+  }
+}
+
+}  // namespace
+
+Json to_json(const Report& report, const Attachments& attachments) {
+  Json json;
+  json["schema_version"] = kSchemaVersion;
+  json["version"] = XNIC_VERSION;
+  json["command"] = report.command;
+  json["engine"] = report.engine;
+  json["nic"] = report.nic;
+  json["timed"] = report.timed;
+  json["seed"] = report.seed;
+  json["objects"] = Json::array();
+  for (const auto& object : attachments.objects) {
+    json["objects"].push_back({{"path", object->path()}, {"sha256", object->sha256()}});
+  }
+  json["capture"] = {{"path", report.capture_path},
+                     {"packets", report.capture_packets},
+                     {"bytes", report.capture_bytes},
+                     {"filter", report.filter}};
+  json["hooks"] = Json::array();
+  for_each_attached(attachments, [&](const vm::Hook& hook, const std::string& program) {
+    const vm::HookStatistics& statistics = hook.statistics();
+    Json verdicts = Json::object();
+    for (const auto& [verdict, count] : statistics.verdicts) verdicts[std::string(verdict)] = count;
+    json["hooks"].push_back({{"hook", vm::hook_name(hook.point())},
+                             {"program", program},
+                             {"runs", statistics.runs},
+                             {"verdicts", std::move(verdicts)},
+                             {"faults", statistics.faults},
+                             {"instructions", statistics.instructions}});
+  });
+  const RunSummary& summary = report.summary;
+  json["packets"] = summary.frames;
+  json["delivered"] = summary.delivered;
+  json["transmitted"] = summary.transmitted;
+  json["drops"] = Json::object();
+  for_each_drop(summary, [&](std::string_view reason, uint64_t count) {
+    json["drops"][std::string(reason)] = count;
+  });
+  if (report.timed) {
+    json["latency_ps"] = {{"min", summary.latency.minimum_ps},
+                          {"p50", summary.latency.median_ps},
+                          {"p99", summary.latency.p99_ps},
+                          {"max", summary.latency.maximum_ps}};
+  }
+  json["warnings"] = report.warnings;
+  json["simulated_ns"] = summary.simulated_ns;
+  json["wall_seconds"] = report.wall_seconds;
+  json["packets_per_wall_second"] = per_second(summary.frames, report.wall_seconds);
+  return json;
+}
+
+std::string to_table(const Report& report, const Attachments& attachments) {
+  std::string text;
+  const auto line = [&text](const std::string& words) { text += words + "\n"; };
+  const RunSummary& summary = report.summary;
+  line(fmt::format("{:<12} {:<24} {:<18} {:>12} {:>7}", "hook", "program", "verdict", "packets",
+                   "share"));
+  for_each_attached(attachments, [&](const vm::Hook& hook, const std::string& program) {
+    const vm::HookStatistics& statistics = hook.statistics();
+    std::string where = std::string(vm::hook_name(hook.point()));
+    std::string what = program;
+    for (const auto& [verdict, count] : statistics.verdicts) {
+      line(fmt::format("{:<12} {:<24} {:<18} {:>12} {:>6.1f}%", where, what, verdict, count,
+                       share(count, statistics.runs)));
+      where.clear();
+      what.clear();
+    }
+    if (statistics.runs == 0) {
+      line(fmt::format("{:<12} {:<24} {:<18} {:>12}", where, what, "never ran", 0));
+    }
+  });
+  line("");
+  line(fmt::format("packets      {}", summary.frames));
+  line(fmt::format("delivered    {}", summary.delivered));
+  line(fmt::format("transmitted  {}", summary.transmitted));
+  const uint64_t lost = summary.frames - summary.delivered - summary.transmitted;
+  std::string reasons;
+  for_each_drop(summary, [&](std::string_view reason, uint64_t count) {
+    reasons += fmt::format("{}{} {}", reasons.empty() ? "" : ", ", reason, count);
+  });
+  line(fmt::format("dropped      {}{}", lost, reasons.empty() ? "" : " (" + reasons + ")"));
+  line("");
+  line(fmt::format("simulated    {:.6f} ms{}",
+                   static_cast<double>(summary.simulated_ns) / kNanosecondsPerMillisecond,
+                   report.timed ? " on " + report.nic : ", the capture's own clock (--untimed)"));
+  if (report.timed && summary.delivered + summary.transmitted != 0) {
+    const auto us = [](uint64_t ps) {
+      return static_cast<double>(ps) / kPicosecondsPerMicrosecond;
+    };
+    line(fmt::format("latency      min {:.3f} us, p50 {:.3f} us, p99 {:.3f} us, max {:.3f} us",
+                     us(summary.latency.minimum_ps), us(summary.latency.median_ps),
+                     us(summary.latency.p99_ps), us(summary.latency.maximum_ps)));
+  }
+  line(fmt::format("wall         {:.3f} s, {:.0f} packets/s, engine {}", report.wall_seconds,
+                   per_second(summary.frames, report.wall_seconds), report.engine));
+  return text;
+}
+
+}  // namespace xnic::sim

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sim/attachment.h"
+#include "sim/json.h"
+#include "sim/run.h"
+
+namespace xnic::sim {
+
+// What a run says at its end; the table and the JSON are two views of it.
+struct Report {
+  std::string command;  // as typed
+  std::string engine;   // "jit", "interpreter"
+  std::string nic;      // name of the profile
+  bool timed = true;
+  uint64_t seed = 0;
+  std::string capture_path;
+  std::string filter;
+  uint64_t capture_packets = 0;
+  uint64_t capture_bytes = 0;
+  RunSummary summary;
+  std::vector<std::string> warnings;
+  double wall_seconds = 0;  // of the replay; loading is not counted
+};
+
+Json to_json(const Report& report, const Attachments& attachments);
+// For people: verdicts by hook, drops, where packets went, simulated time.
+std::string to_table(const Report& report, const Attachments& attachments);
+
+}  // namespace xnic::sim

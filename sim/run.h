@@ -1,0 +1,76 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include "nic/profile.h"
+#include "nic/time.h"
+#include "sim/outcome.h"
+#include "traces/player.h"
+#include "vm/invocation.h"
+#include "vm/result.h"
+
+namespace xnic::sim {
+
+// Gives the next frame, false at the end. Its times never decrease; its bytes need only live
+// until the next call. traces::Player::next fits.
+using FrameSource = std::function<Result<bool>(traces::Frame&)>;
+
+// What a run needs to know, timed or not.
+struct RunOptions {
+  nic::NicProfile profile;
+  uint64_t seed = 0;   // of bpf_get_prandom_u32
+  uint32_t mtu = 0;    // bytes behind the Ethernet header; 0 is no limit
+  bool lossy = false;  // timed only: frames keep their pace, and drops for lack of room are real
+  std::function<void(std::string_view)> trace;  // lines of bpf_trace_printk; may be empty
+};
+
+// Times between a packet's arrival and its end, in picoseconds.
+struct LatencySummary {
+  uint64_t minimum_ps = 0;
+  uint64_t median_ps = 0;  // median and 99th percentile are at most 1/32 too small
+  uint64_t p99_ps = 0;
+  uint64_t maximum_ps = 0;
+};
+
+// frames = delivered + transmitted + the sum of drops.
+struct RunSummary {
+  uint64_t frames = 0;
+  uint64_t delivered = 0;
+  uint64_t transmitted = 0;
+  std::array<uint64_t, kDropReasons> drops{};  // by DropReason
+  uint64_t simulated_ns = 0;                   // until the last packet's end
+  LatencySummary latency;                      // of packets delivered or transmitted
+};
+
+// Adds up outcomes.
+class Tally {
+ public:
+  void add(const Outcome& outcome);
+  RunSummary summary() const;
+
+ private:
+  static constexpr size_t kBuckets = 64 * 32;
+
+  RunSummary sums_;
+  uint64_t end_ps_ = 0;
+  std::vector<uint64_t> latencies_ = std::vector<uint64_t>(kBuckets);  // counts, by magnitude
+};
+
+// The machine that each CPU of the host shows to programs, and with the same CPU numbers what the
+// NIC's engine shows, whose random numbers are its own.
+struct Environments {
+  explicit Environments(const RunOptions& options);
+
+  // CPUs and queues pair up as the driver sets its interrupt affinity.
+  vm::Environment& of_queue(uint32_t queue) { return cores[queue % cores.size()]; }
+  vm::Environment& offload_of_queue(uint32_t queue);
+
+  std::vector<vm::Environment> cores;
+  vm::Environment offload;
+};
+
+}  // namespace xnic::sim
