@@ -1,0 +1,225 @@
+#include "jit/jit_engine.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "tests/vm/instruction_cases.h"
+#include "tests/vm/program_builder.h"
+#include "vm/disassembler.h"
+#include "vm/interpreter.h"
+
+namespace xnic::test {
+namespace {
+
+struct Outcome {
+  uint64_t r0 = 0;
+  uint64_t instructions = 0;
+  std::string fault;
+  bool operator==(const Outcome&) const = default;
+};
+
+Outcome run(vm::Engine& engine, const vm::Program& program, vm::Packet& packet) {
+  vm::Environment environment;
+  vm::Invocation invocation{.packet = packet, .environment = environment};
+  const uint64_t r0 = engine.compile(program)->run(invocation);
+  if (invocation.fault) return {0, invocation.instructions, invocation.fault->message};
+  return {r0, invocation.instructions, {}};
+}
+
+std::string text(const vm::Program& program) {
+  std::string result;
+  for (uint32_t i = 0; i < program.instructions().size();
+       i += vm::slots(program.instructions()[i])) {
+    result += std::to_string(i) + ": " + vm::disassemble(program, i) + "\n";
+  }
+  return result;
+}
+
+// Random programs of arithmetic and jumps over values that sit on the edges.
+class Generator {
+ public:
+  explicit Generator(uint64_t seed) : random_(seed) {}
+
+  Code program() {
+    Code code;
+    for (int reg = 0; reg < 10; ++reg) {
+      for (const bpf_insn& insn : load64(reg, value())) code.push_back(insn);
+    }
+    const uint32_t length = 5 + below(60);
+    const size_t start = code.size();
+    for (uint32_t i = 0; i < length; ++i) {
+      // The jump's target is chosen among what remains; the exit is at start + length.
+      const uint32_t remaining = length - i - 1;
+      if (below(5) == 0 && remaining > 0) {
+        code.push_back(jump_insn(static_cast<int>(below(remaining))));
+      } else {
+        code.push_back(alu_insn());
+      }
+    }
+    EXPECT_EQ(code.size(), start + length);
+    // A counted loop around it all: backward jumps must count right too.
+    if (below(3) == 0) {
+      code.insert(code.begin(), mov(9, static_cast<int32_t>(1 + below(5))));
+      for (bpf_insn& insn : code) {
+        if (&insn != code.data() && insn.dst_reg == 9 &&
+            vm::opcode(insn).kind != vm::Kind::jump_if) {
+          insn.dst_reg = 8;
+        }
+      }
+      code.push_back(alu64(BPF_SUB, 9, 1));
+      code.push_back(jump(BPF_JNE, 9, 0, -static_cast<int>(length) - 2));
+    }
+    code.push_back(exit_());
+    return code;
+  }
+
+ private:
+  uint32_t below(uint32_t bound) { return static_cast<uint32_t>(random_() % bound); }
+
+  uint64_t value() {
+    static constexpr uint64_t kEdges[] = {0,
+                                          1,
+                                          2,
+                                          31,
+                                          32,
+                                          33,
+                                          63,
+                                          64,
+                                          0x7f,
+                                          0x80,
+                                          0xff,
+                                          0x7fff,
+                                          0x8000,
+                                          0xffff,
+                                          0x7fffffff,
+                                          0x80000000,
+                                          0xffffffff,
+                                          0x100000000,
+                                          kMin64 - 1,
+                                          kMin64,
+                                          kMin64 + 1,
+                                          kAllOnes,
+                                          kAllOnes - 1,
+                                          0xffffffff00000000,
+                                          0xffffffff80000000};
+    return below(3) == 0 ? random_() : kEdges[below(std::size(kEdges))];
+  }
+  int32_t immediate() { return static_cast<int32_t>(value()); }
+  int reg() { return static_cast<int>(below(10)); }
+
+  bpf_insn alu_insn() {
+    const int code_class = below(2) == 0 ? BPF_ALU64 : BPF_ALU;
+    static constexpr int kOps[] = {BPF_ADD, BPF_SUB, BPF_MUL, BPF_DIV, BPF_OR,  BPF_AND,  BPF_LSH,
+                                   BPF_RSH, BPF_NEG, BPF_MOD, BPF_XOR, BPF_MOV, BPF_ARSH, BPF_END};
+    const int op = kOps[below(std::size(kOps))];
+    if (op == BPF_NEG) return insn(code_class | op, reg(), 0, 0, 0);
+    if (op == BPF_END) {
+      const int order = code_class == BPF_ALU && below(2) == 0 ? BPF_TO_BE : BPF_TO_LE;
+      return insn(code_class | op | order, reg(), 0, 0, 16 << below(3));
+    }
+    int off = 0;
+    if (op == BPF_DIV || op == BPF_MOD) off = static_cast<int>(below(2));
+    if (below(2) == 0) {
+      if (op == BPF_MOV) off = static_cast<int>(below(code_class == BPF_ALU64 ? 4 : 3));
+      if (op == BPF_MOV && off != 0) off = 4 << off;
+      return insn(code_class | op | BPF_X, reg(), reg(), off, 0);
+    }
+    int32_t imm = immediate();
+    if (op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH) {
+      imm = static_cast<int32_t>(below(code_class == BPF_ALU64 ? 64 : 32));
+    }
+    if ((op == BPF_DIV || op == BPF_MOD) && imm == 0) imm = 3;
+    return insn(code_class | op | BPF_K, reg(), 0, off, imm);
+  }
+
+  bpf_insn jump_insn(int off) {
+    static constexpr int kOps[] = {BPF_JEQ,  BPF_JGT, BPF_JGE, BPF_JSET, BPF_JNE, BPF_JSGT,
+                                   BPF_JSGE, BPF_JLT, BPF_JLE, BPF_JSLT, BPF_JSLE};
+    const int op = kOps[below(std::size(kOps))];
+    const int code_class = below(2) == 0 ? BPF_JMP : BPF_JMP32;
+    if (below(2) == 0) return insn(code_class | op | BPF_X, reg(), reg(), off, 0);
+    return insn(code_class | op | BPF_K, reg(), 0, off, immediate());
+  }
+
+  std::mt19937_64 random_;
+};
+
+TEST(Jit, DoesWhatTheRfcSaysForEachInstruction) {
+  jit::JitEngine engine;
+  vm::Packet packet;
+  for (const auto& cases : {arithmetic_cases(), jump_cases()}) {
+    for (const InstructionCase& row : cases) {
+      auto program = verify(row.code);
+      ASSERT_TRUE(program) << row.name << ": " << program.error().message;
+      ASSERT_TRUE(jit::JitEngine::compiles(**program)) << row.name;
+      EXPECT_EQ(run(engine, **program, packet).r0, row.r0) << row.name << "\n" << text(**program);
+    }
+  }
+}
+
+TEST(Jit, AgreesWithTheInterpreterOnRandomPrograms) {
+  jit::JitEngine jit;
+  vm::Interpreter interpreter;
+  vm::Packet packet;
+  for (uint64_t seed = 0; seed < 5000; ++seed) {
+    auto program = verify(Generator(seed).program());
+    ASSERT_TRUE(program) << "seed " << seed << ": " << program.error().message;
+    ASSERT_TRUE(jit::JitEngine::compiles(**program)) << "seed " << seed;
+    const Outcome expected = run(interpreter, **program, packet);
+    const Outcome got = run(jit, **program, packet);
+    ASSERT_EQ(got.r0, expected.r0) << "seed " << seed << "\n" << text(**program);
+    ASSERT_EQ(got.instructions, expected.instructions) << "seed " << seed << "\n"
+                                                       << text(**program);
+    ASSERT_EQ(got.fault, expected.fault) << "seed " << seed;
+  }
+}
+
+TEST(Jit, EndsAnEndlessLoopWithTheInterpretersFault) {
+  jit::JitEngine jit;
+  vm::Interpreter interpreter;
+  vm::Packet packet;
+  for (const Code& code :
+       {Code{mov(0, 0), jump(BPF_JEQ, 0, 0, -2), exit_()},
+        Code{mov(0, 0), alu64(BPF_ADD, 0, 1), jump(BPF_JEQ, 1, 0, 1), go(-3), exit_()},
+        Code{mov(0, 0), alu64(BPF_ADD, 0, 1), jump(BPF_JEQ, 1, 0, 1), go_long(-3), exit_()}}) {
+    auto program = verify(code);
+    ASSERT_TRUE(program) << program.error().message;
+    const Outcome expected = run(interpreter, **program, packet);
+    EXPECT_NE(expected.fault, "");
+    EXPECT_EQ(run(jit, **program, packet), expected);
+  }
+}
+
+TEST(Jit, HandsOtherProgramsToTheInterpreter) {
+  jit::JitEngine engine;
+  vm::Packet packet;
+  for (const InstructionCase& row : memory_cases()) {
+    auto program = verify(row.code);
+    ASSERT_TRUE(program) << row.name << ": " << program.error().message;
+    EXPECT_FALSE(jit::JitEngine::compiles(**program)) << row.name;
+    EXPECT_EQ(run(engine, **program, packet).r0, row.r0) << row.name;
+  }
+}
+
+TEST(Jit, CodeOutlivesItsEngine) {
+  auto program = verify({mov(0, 2), exit_()});
+  ASSERT_TRUE(program);
+  std::unique_ptr<vm::Code> code = jit::JitEngine().compile(**program);
+  vm::Packet packet;
+  vm::Environment environment;
+  vm::Invocation invocation{.packet = packet, .environment = environment};
+  EXPECT_EQ(code->run(invocation), 2u);
+  EXPECT_EQ(invocation.instructions, 2u);
+}
+
+TEST(Jit, GivesTheContextInR1) {
+  auto program = verify({mov_reg(0, 1), exit_()});
+  ASSERT_TRUE(program);
+  jit::JitEngine engine;
+  vm::Packet packet;
+  EXPECT_EQ(run(engine, **program, packet).r0, reinterpret_cast<uintptr_t>(&packet));
+}
+
+}  // namespace
+}  // namespace xnic::test
