@@ -5,12 +5,6 @@
 // Test: tests/sim/path_test.cpp.
 #include "sim/path.h"
 
-#include <arpa/inet.h>
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
-
-#include <algorithm>
-
 namespace xnic::sim {
 namespace {
 
@@ -22,27 +16,10 @@ void end(Way& way, End how) {
 
 void drop(Way& way, DropReason reason) { drop(way.outcome, reason, way.now); }
 
-// As eth_type_trans reads the type: a length below 1536 means IEEE 802.3, and 0xffff behind it
-// Novell's raw form of it.
-uint16_t protocol_of(std::span<const uint8_t> frame) {
-  const uint32_t type = static_cast<uint32_t>(frame[12]) << 8 | frame[13];
-  if (type >= ETH_P_802_3_MIN) return htons(static_cast<uint16_t>(type));
-  const bool raw = frame.size() >= 16 && frame[14] == 0xff && frame[15] == 0xff;
-  return htons(raw ? ETH_P_802_3 : ETH_P_802_2);
-}
-
-uint32_t pkt_type_of(std::span<const uint8_t> frame) {
-  if ((frame[0] & 1) == 0) return PACKET_HOST;
-  const bool all_ones =
-      std::all_of(frame.begin(), frame.begin() + ETH_ALEN, [](uint8_t b) { return b == 0xff; });
-  return all_ones ? PACKET_BROADCAST : PACKET_MULTICAST;
-}
-
 // What the driver and eth_type_trans make of the packet.
 void build_skb(vm::Packet& packet) {
-  const auto frame = packet.linear();
-  packet.skb.protocol = protocol_of(frame);
-  packet.skb.pkt_type = pkt_type_of(frame);
+  // nic0 has no address of its own: what it receives is for it.
+  packet.classify_ethernet(packet.linear().first<6>());
   packet.skb.queue_mapping = packet.rx_queue_index + 1;
   packet.skb.hash = packet.rx_hash;
   packet.skb.wire_len = packet.length();
@@ -142,7 +119,6 @@ void Path::stack(Way& way) {
   // A generic program may have rewritten the header or changed the length.
   build_skb(way.packet);
   way.packet.untag_vlan();
-  if (way.packet.skb.vlan_present) way.packet.skb.protocol = protocol_of(way.packet.linear());
   ingress(way);
   way.packet.retag_vlan();
 }

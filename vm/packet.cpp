@@ -40,15 +40,16 @@ void Packet::classify_ethernet(std::span<const uint8_t, 6> device_address) {
   } else {
     skb.pkt_type = PACKET_HOST;
   }
+  skb.protocol = ethernet_protocol();
+}
+
+uint16_t Packet::ethernet_protocol() const {
   uint16_t ethertype;
   std::memcpy(&ethertype, data_ + 12, sizeof ethertype);
-  if (ntohs(ethertype) < ETH_P_802_3_MIN) {
-    // A length: an 802.2 frame, or Novell's raw 802.3 where the payload starts with ff ff.
-    const bool raw =
-        linear_length() >= kEthernetHeader + 2 && data_[14] == 0xff && data_[15] == 0xff;
-    ethertype = htons(raw ? ETH_P_802_3 : ETH_P_802_2);
-  }
-  skb.protocol = ethertype;
+  if (ntohs(ethertype) >= ETH_P_802_3_MIN) return ethertype;
+  // A length: an 802.2 frame, or Novell's raw 802.3 where the payload starts with ff ff.
+  const bool raw = linear_length() >= kEthernetHeader + 2 && data_[14] == 0xff && data_[15] == 0xff;
+  return htons(raw ? ETH_P_802_3 : ETH_P_802_2);
 }
 
 std::vector<uint8_t> Packet::bytes() const {
@@ -121,7 +122,7 @@ void Packet::untag_vlan() {
   skb.vlan_present = true;
   skb.vlan_tci = ntohs(tci);
   skb.vlan_proto = ethertype;
-  std::memcpy(&skb.protocol, data_ + 12, sizeof skb.protocol);
+  skb.protocol = ethernet_protocol();
 }
 
 void Packet::retag_vlan() {

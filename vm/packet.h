@@ -103,6 +103,7 @@ class alignas(64) Packet {
 
  private:
   int shrink_fragments(uint32_t count);
+  uint16_t ethernet_protocol() const;  // network byte order
 
   std::unique_ptr<uint8_t[]> buffer_;
   uint8_t* data_meta_;
