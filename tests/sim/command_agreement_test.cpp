@@ -104,12 +104,16 @@ Words filter_maps(const traces::TemporaryFolder& folder, const std::string& obje
         }
         json values = json::array();
         for (unsigned cpu = 0; cpu < cpus; ++cpu) {
-          values.push_back({{"cpu", cpu}, {"value", {0x3f, 0, 0, 0, 0, 0, 0, 0}}});
+          values.push_back({{"cpu", cpu}, {"value", 0x3f}});
         }
-        for (json& byte : key) byte = std::to_string(byte.get<unsigned>());
-        for (json& value : values) {
-          for (json& byte : value["value"]) byte = std::to_string(byte.get<unsigned>());
+        // In bpftool's words for the types that these keys have in BTF.
+        if (map.field == "tcp.dstport") key = key[0].get<unsigned>() | key[1].get<unsigned>() << 8;
+        if (map.field == "ip.src") {
+          unsigned word = 0;
+          for (size_t i = 0; i < 4; ++i) word |= key[i].get<unsigned>() << (8 * i);
+          key = word;
         }
+        if (map.field == "eth.src") key = {{"addr", key}};
         entries.push_back({{"key", key}, {"values", values}});
       }
       wanted = !wanted;
