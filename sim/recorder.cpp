@@ -17,7 +17,9 @@ constexpr uint64_t kPicosecondsPerNanosecond = 1000;
 uint64_t effective_code(const HookEvent& event) {
   if (vm::hook_program_type(event.hook) != BPF_PROG_TYPE_XDP) {
     const bool known = event.result.verdict != "TC_ACT_UNSPEC";
-    return known ? event.result.code : static_cast<uint32_t>(TC_ACT_UNSPEC);
+    // Signed: TC_ACT_UNSPEC is -1 in all 64 bits of the option.
+    const int64_t code = known ? static_cast<int32_t>(event.result.code) : TC_ACT_UNSPEC;
+    return static_cast<uint64_t>(code);
   }
   return event.result.action == vm::Action::aborted ? uint64_t{XDP_ABORTED} : event.result.code;
 }
@@ -54,12 +56,13 @@ Recorder::Recorder(const std::string& directory, const Attachments& attachments)
 Result<std::unique_ptr<Recorder>> Recorder::create(const std::string& directory,
                                                    const Attachments& attachments) {
   std::error_code error;
-  std::filesystem::create_directories(directory, error);
+  const bool made = std::filesystem::create_directories(directory, error);
   if (error) {
     return fail(ExitCode::bad_input, "{}: cannot be made a directory for the output: {}", directory,
                 error.message());
   }
   std::unique_ptr<Recorder> recorder(new Recorder(directory, attachments));
+  if (made) recorder->made_ = directory;
   auto verdicts = traces::PcapngWriter::create(recorder->verdicts_path_, "xnic " XNIC_VERSION);
   if (!verdicts) return tl::unexpected(verdicts.error());
   auto packets = traces::OutputFile::create(recorder->packets_path_);
@@ -67,6 +70,14 @@ Result<std::unique_ptr<Recorder>> Recorder::create(const std::string& directory,
   recorder->verdicts_ = std::move(*verdicts);
   recorder->packets_ = std::move(*packets);
   return recorder;
+}
+
+Recorder::~Recorder() {
+  // A failed run takes its temporary files away, and then a directory made for them alone.
+  verdicts_.reset();
+  packets_.reset();
+  std::error_code not_empty;
+  if (!made_.empty()) std::filesystem::remove(made_, not_empty);
 }
 
 void Recorder::starts(const traces::Frame& frame, int64_t timestamp_ns) {

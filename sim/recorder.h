@@ -27,6 +27,9 @@ class Recorder : public OutcomeSink {
   static Result<std::unique_ptr<Recorder>> create(const std::string& directory,
                                                   const Attachments& attachments);
 
+  // Leaves nothing behind of a run that was not finished.
+  ~Recorder() override;
+
   // Each frame before it is played; `timestamp_ns` is what verdicts.pcapng shows.
   void starts(const traces::Frame& frame, int64_t timestamp_ns);
   void done(const vm::Packet& packet, const Outcome& outcome) override;
@@ -52,6 +55,7 @@ class Recorder : public OutcomeSink {
   void keep(const Result<void>& result);
 
   const Attachments& attachments_;
+  std::string made_;  // the directory, if it was not there before
   std::string verdicts_path_;
   std::string packets_path_;
   std::unique_ptr<traces::PcapngWriter> verdicts_;

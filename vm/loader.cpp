@@ -5,6 +5,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -178,13 +179,12 @@ Result<void> Object::open(std::vector<uint8_t> file) {
 }
 
 Result<void> Object::prepare() {
+  std::vector<std::string> pinned;
   bpf_map* map = nullptr;
   while ((map = bpf_object__next_map(object_, map)) != nullptr) {
     const char* name = bpf_map__name(map);
     if (const char* pin = bpf_map__pin_path(map); pin != nullptr) {
-      notes_.push_back(fmt::format(
-          "{}: map {} would be pinned at {}; pinning is not modelled, the map is made fresh", path_,
-          name, pin));
+      pinned.emplace_back(name);
       bpf_map__set_pin_path(map, nullptr);
     }
     if (find_map_type(bpf_map__type(map)) == nullptr) {
@@ -192,6 +192,12 @@ Result<void> Object::prepare() {
       return fail(ExitCode::program_rejected, "{}: map {} is of type {}, which does not exist here",
                   path_, name, type == nullptr ? "unknown" : type);
     }
+  }
+  if (!pinned.empty()) {
+    notes_.push_back(
+        fmt::format("{}: pins its map{} {} by name; pinning is not modelled, so {} empty", path_,
+                    pinned.size() == 1 ? "" : "s", fmt::join(pinned, ", "),
+                    pinned.size() == 1 ? "it starts" : "they start"));
   }
   size_t found = 0;
   size_t usable = 0;

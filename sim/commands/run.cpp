@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -50,11 +51,24 @@ struct Arguments {
   bool json = false;
 };
 
+// CLI11 leaves the sign to strtoull, which takes -1 for the largest number.
+CLI::Validator unsigned_number() {
+  return CLI::Validator(
+      [](std::string& text) {
+        const bool digits = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+          return c >= '0' && c <= '9';
+        });
+        return digits ? std::string() : text + " is no whole number from 0 on";
+      },
+      "");
+}
+
 void describe(CLI::App& app, Arguments& a) {
-  app.add_option("words", a.words,
-                 "OBJECT: BPF object whose section names say where its programs attach; then a "
-                 "tcpdump filter, as the last words")
-      ->type_name("OBJECT [FILTER...]");
+  app.add_option("OBJECT", a.words,
+                 "BPF object whose section names say where its programs attach; words that follow "
+                 "are a tcpdump filter")
+      ->type_name("[FILTER...]")
+      ->expected(-1);
   app.add_option("-r,--read", a.capture, "capture to replay, pcap or pcapng; - is standard input")
       ->type_name("CAPTURE")
       ->required();
@@ -77,13 +91,18 @@ void describe(CLI::App& app, Arguments& a) {
                "no timing model: the capture's timestamps are the clock; same hooks, same meaning");
   app.add_option("--rate", a.rate, "send at this pace and let drops be real")
       ->type_name("10Gbps|14.88Mpps|100%");
-  app.add_option("--loop", a.loops, "play the capture so many times")->type_name("N");
+  app.add_option("--loop", a.loops, "play the capture so many times")
+      ->type_name("N")
+      ->check(unsigned_number());
   app.add_option("--max-gap", a.max_gap, "shorten longer idle gaps to this")
       ->type_name("TIME")
       ->capture_default_str();
   app.add_option("--mtu", a.mtu, "drop frames with more than N bytes behind the Ethernet header")
-      ->type_name("N");
-  app.add_option("--seed", a.seed, "seed of bpf_get_prandom_u32")->type_name("N");
+      ->type_name("N")
+      ->check(unsigned_number());
+  app.add_option("--seed", a.seed, "seed of bpf_get_prandom_u32")
+      ->type_name("N")
+      ->check(unsigned_number());
   app.add_option("--engine", a.engine, "jit or interpreter")
       ->check(CLI::IsMember({"jit", "interpreter"}))
       ->capture_default_str();
@@ -154,6 +173,11 @@ class NoRecord : public OutcomeSink {
   void done(const vm::Packet&, const Outcome&) override {}
 };
 
+// "1 packet was", "2 packets were".
+std::string were(uint64_t count, std::string_view what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? " was" : "s were");
+}
+
 // The warnings that a finished replay gives.
 void add_warnings(Report& report, const traces::Reader& reader, const traces::Player& player,
                   const Attachments& attachments, const Arguments& a) {
@@ -161,19 +185,17 @@ void add_warnings(Report& report, const traces::Reader& reader, const traces::Pl
   if (reader.warning()) warnings.push_back(*reader.warning());
   if (reader.snapped() != 0) {
     warnings.push_back(
-        fmt::format("{}: {} packets were captured shorter than they were; programs "
-                    "see only what was captured",
-                    a.capture, reader.snapped()));
+        fmt::format("{}: {} captured shorter than on the wire; programs see only what was "
+                    "captured",
+                    a.capture, were(reader.snapped(), "packet")));
   }
   if (player.backwards() != 0) {
-    warnings.push_back(fmt::format("{}: {} timestamps go back; each counts as the one before it",
-                                   a.capture, player.backwards()));
+    warnings.push_back(fmt::format("{}: {} earlier than the one before and counted as equal to it",
+                                   a.capture, were(player.backwards(), "timestamp")));
   }
   if (player.shortened_gaps() != 0) {
-    warnings.push_back(
-        fmt::format("{}: {} idle gaps longer than {} were shortened to it "
-                    "(--max-gap)",
-                    a.capture, player.shortened_gaps(), a.max_gap));
+    warnings.push_back(fmt::format("{}: {} shortened to {} (--max-gap)", a.capture,
+                                   were(player.shortened_gaps(), "idle gap"), a.max_gap));
   }
   for (const vm::Hook& hook : attachments.hooks) {
     for (const std::string& fault : hook.faults()) warnings.push_back("fault: " + fault);
@@ -210,7 +232,8 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
   std::string filter;
   const AttachRequest request = request_of(a, filter);
   if (!request.object && request.attach.empty()) {
-    return fail(ExitCode::usage, "nothing to run: name a BPF object, or use --attach");
+    return fail(ExitCode::usage,
+                "nothing to run: name a BPF object (OBJECT) or use --attach; see xnic run --help");
   }
   if (!request.object && !request.program.empty()) {
     return fail(ExitCode::usage, "--program {}: picks a program of OBJECT, and there is none",
@@ -304,8 +327,8 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
   for (const vm::Hook& hook : attachments->hooks) faults += hook.statistics().faults;
   if (faults != 0) {
     return fail(ExitCode::run_time_fault,
-                "programs faulted on {} packets, which were aborted; the first faults are above",
-                faults);
+                "{} aborted because a program faulted; the first faults are named above",
+                were(faults, "packet"));
   }
   return ExitCode::done;
 }
