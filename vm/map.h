@@ -3,18 +3,23 @@
 #include <linux/bpf.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "vm/maps/value_fields.h"
 #include "vm/result.h"
 
 namespace xnic::vm {
 
 class Btf;
 class Program;
+
+inline constexpr int kErrorNotSupported = 524;  // the kernel's ENOTSUPP; errno.h has none
 
 // What BPF_MAP_CREATE asks for (union bpf_attr), already copied out of user memory.
 struct MapSpec {
@@ -27,6 +32,16 @@ struct MapSpec {
   uint64_t map_extra = 0;
   uint32_t btf_key_type_id = 0;
   uint32_t btf_value_type_id = 0;
+  ValueFields fields{};  // in values, found by BTF; see check_map_btf()
+};
+
+// Where a redirect through one entry of a devmap, devmap_hash, cpumap or xskmap leads.
+struct RedirectEntry {
+  uint32_t ifindex = 0;     // devmap, devmap_hash
+  uint32_t queue_size = 0;  // cpumap: packets; the CPU is the key
+  uint64_t socket = 0;      // xskmap: inode of the AF_XDP socket
+  // Runs on the packet at its destination (devmap, cpumap); may be null.
+  std::shared_ptr<const Program> program{};
 };
 
 // A BPF map: the kernel's meaning of keys, values, flags and errors. Two faces:
@@ -53,10 +68,22 @@ class Map {
   virtual int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) = 0;
   virtual int erase(const uint8_t* key) = 0;
 
-  // User space's face. `value` points at user_value_size() bytes.
+  // Queues, stacks and bloom filters have no keys; for a program they have these instead of
+  // lookup and update. A bloom filter's peek reads `value`, the others write it; -ENOENT where a
+  // queue is empty or a value was never pushed, and then a queue zeroes `value`.
+  virtual int push(const uint8_t*, uint64_t) { return -EINVAL; }
+  virtual int pop(uint8_t*) { return -EINVAL; }
+  virtual int peek(uint8_t*) { return -EINVAL; }
+
+  // User space's face. `value` points at user_value_size() bytes, `key` is null where key_size is
+  // 0: a lookup then peeks (of a bloom filter, `value` is what to look for) and an update pushes.
   virtual int user_lookup(const uint8_t* key, uint8_t* value, uint64_t flags) = 0;
   virtual int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) = 0;
   virtual int user_erase(const uint8_t* key) { return erase(key); }
+  // Of hash maps, and the pop of queues and stacks; other types have none.
+  virtual int user_lookup_and_delete(const uint8_t*, uint8_t*, uint64_t) {
+    return -kErrorNotSupported;
+  }
   // The key after `key` in the map's own order; the first where key is null or not in the map
   // (where Linux does so). -ENOENT after the last.
   virtual int next_key(const uint8_t* key, uint8_t* next) = 0;
@@ -68,6 +95,16 @@ class Map {
   // The program in a slot of a prog_array, for bpf_tail_call; null in an empty slot and for every
   // other type.
   virtual std::shared_ptr<const Program> program_at(uint32_t) const { return nullptr; }
+
+  // What a devmap, devmap_hash, cpumap or xskmap has at `key`; nothing in an empty entry and for
+  // every other type.
+  virtual std::optional<RedirectEntry> redirect_entry(uint32_t) { return std::nullopt; }
+
+  // Whether this program may use the map, asked when it is loaded (-EINVAL if not). Maps that hold
+  // programs let the first one decide which others they take.
+  virtual bool accepts(const Program&) { return true; }
+  // Lets go of all programs that entries hold: they may own this map in turn.
+  virtual void release_programs() {}
 
   uint32_t id = 0;                 // given by the Kernel
   bool frozen = false;             // BPF_MAP_FREEZE: user space may not write
@@ -83,6 +120,8 @@ class ObjectResolver {
  public:
   virtual ~ObjectResolver() = default;
   virtual std::shared_ptr<const Program> program_by_fd(int fd) = 0;
+  // Whether the machine has a network interface of this index; a devmap takes no other.
+  virtual bool has_interface(uint32_t) { return true; }
 };
 
 struct MapContext {

@@ -2,7 +2,7 @@
 // A per-CPU array has such a block for each possible CPU.
 // Values are read and written without locks, as in the kernel: programs on several CPUs that
 // write one value must use atomics, and a user-space copy may be torn.
-// What it leaves out: bpf_spin_lock, timers and other special fields in values; NUMA placement.
+// What it leaves out: NUMA placement.
 // Test: tests/vm/map_test.cpp, and against the kernel tests/vm/map_kernel_test.cpp.
 #include "vm/maps/array.h"
 
@@ -21,9 +21,7 @@ int check_update(const MapSpec& spec, const uint8_t* key, uint64_t flags) {
   if ((flags & ~uint64_t{BPF_F_LOCK}) > BPF_EXIST) return -EINVAL;
   if (read_index(key) >= spec.max_entries) return -E2BIG;
   if (flags & BPF_NOEXIST) return -EEXIST;
-  // No value here has a bpf_spin_lock.
-  if (flags & BPF_F_LOCK) return -EINVAL;
-  return 0;
+  return (flags & BPF_F_LOCK) && !spec.fields.has_spin_lock() ? -EINVAL : 0;
 }
 
 class Array : public Map {
@@ -40,23 +38,35 @@ class Array : public Map {
 
   int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
     if (const int error = check_update(spec_, key, flags)) return error;
+    uint8_t* stored = lookup(key, cpu);
     // A program may store a value onto itself.
-    std::memmove(lookup(key, cpu), value, spec_.value_size);
+    if (flags & BPF_F_LOCK) {
+      spec_.fields.copy_locked(stored, value, spec_.value_size, stored);
+    } else {
+      spec_.fields.copy(stored, value, spec_.value_size);
+    }
+    spec_.fields.zero_timer(stored);
     return 0;
   }
 
   int erase(const uint8_t*) override { return -EINVAL; }
 
   int user_lookup(const uint8_t* key, uint8_t* value, uint64_t flags) override {
-    if (flags != 0) return -EINVAL;
-    const uint8_t* stored = lookup(key, 0);
+    const bool locked = flags == BPF_F_LOCK && spec_.fields.has_spin_lock();
+    if (flags != 0 && !locked) return -EINVAL;
+    uint8_t* stored = lookup(key, 0);
     if (stored == nullptr) return -ENOENT;
-    std::memcpy(value, stored, spec_.value_size);
+    if (locked) {
+      spec_.fields.copy_locked(value, stored, spec_.value_size, stored);
+    } else {
+      spec_.fields.copy(value, stored, spec_.value_size);
+    }
+    spec_.fields.zero(value);
     return 0;
   }
 
   int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) override {
-    if (flags & BPF_F_LOCK) return -EINVAL;
+    if ((flags & BPF_F_LOCK) && !spec_.fields.has_spin_lock()) return -EINVAL;
     return update(key, value, flags, 0);
   }
 
