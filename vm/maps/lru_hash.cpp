@@ -1,0 +1,194 @@
+// LRU hash maps, plain and per-CPU: the table of vm/maps/hash_table.h with the lists of
+// vm/maps/lru.h. As in Linux, an update takes its element before it looks whether the key is there,
+// so an update that fails or replaces may evict, even the key that it is about. User space counts
+// as CPU 0, and its lookups leave no mark.
+// What it leaves out: as vm/maps/hash.cpp.
+// Test: tests/vm/map_test.cpp, and against the kernel tests/vm/map_kernel_test.cpp.
+#include "vm/maps/lru_hash.h"
+
+#include "vm/maps/hash_table.h"
+#include "vm/maps/lru.h"
+
+namespace xnic::vm {
+namespace {
+
+constexpr size_t kNodeBytes = (sizeof(LruNode) + 15) & ~size_t{15};
+
+class LruTable : public HashTable, private LruOwner {
+ public:
+  LruTable(const MapSpec& spec, const MapContext& context, uint64_t value_bytes,
+           MemoryBlock buckets)
+      : HashTable(spec, context, value_bytes, std::move(buckets), kNodeBytes),
+        lists_(*this, spec.max_entries, context.possible_cpus,
+               !(spec.flags & BPF_F_NO_COMMON_LRU)) {}
+
+ protected:
+  static LruNode* node_of(Element* element) {
+    return reinterpret_cast<LruNode*>(reinterpret_cast<uint8_t*>(element) - kNodeBytes);
+  }
+
+  // An element for a new value on this CPU; null without memory.
+  Element* take_node(uint32_t cpu) {
+    LruNode* node = lists_.take(cpu);
+    return node != nullptr ? element_of(node) : nullptr;
+  }
+  void give_back(Element* element) override { lists_.give_back(node_of(element)); }
+
+  // For a program's lookup: its use counts.
+  Element* find_and_mark(const uint8_t* key) const {
+    Element* element = find(key);
+    if (element != nullptr) node_of(element)->referenced = true;
+    return element;
+  }
+
+ private:
+  static Element* element_of(LruNode* node) {
+    return reinterpret_cast<Element*>(reinterpret_cast<uint8_t*>(node) + kNodeBytes);
+  }
+
+  LruNode* new_node() override {
+    Element* element = take();
+    return element != nullptr ? node_of(element) : nullptr;
+  }
+  void evict(LruNode* node) override { unlink(element_of(node)); }
+
+  LruLists lists_;
+};
+
+class LruHash : public LruTable {
+ public:
+  LruHash(const MapSpec& spec, const MapContext& context, MemoryBlock buckets)
+      : LruTable(spec, context, round_up_8(spec.value_size), std::move(buckets)) {}
+
+  uint8_t* lookup(const uint8_t* key, uint32_t) override {
+    const std::lock_guard lock(mutex_);
+    Element* element = find_and_mark(key);
+    return element != nullptr ? value_of(element) : nullptr;
+  }
+
+  int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
+    if (flags > BPF_EXIST || cpu >= possible_cpus_) return -EINVAL;
+    const std::lock_guard lock(mutex_);
+    Element* fresh = take_node(cpu);
+    if (fresh == nullptr) return -ENOMEM;
+    Element* existing = find(key);
+    if (const int error = check_flags(existing, flags)) {
+      give_back(fresh);
+      return error;
+    }
+    if (existing == nullptr) {
+      insert(fresh, key);
+    } else {
+      replace(existing, fresh, key);
+      node_of(fresh)->referenced = true;
+      give_back(existing);
+    }
+    // The value may be the program's stale pointer into the element reused here.
+    spec_.fields.copy(value_of(fresh), value, spec_.value_size);
+    spec_.fields.zero(value_of(fresh));
+    return 0;
+  }
+
+  int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) override {
+    return update(key, value, flags, 0);
+  }
+
+ private:
+  void read(Element* element, uint8_t* value, bool) override {
+    spec_.fields.copy(value, value_of(element), spec_.value_size);
+    spec_.fields.zero(value);
+  }
+};
+
+class LruPercpuHash : public LruTable {
+ public:
+  LruPercpuHash(const MapSpec& spec, const MapContext& context, MemoryBlock buckets)
+      : LruTable(spec, context, round_up_8(spec.value_size) * context.possible_cpus,
+                 std::move(buckets)),
+        stride_(round_up_8(spec.value_size)) {}
+
+  uint32_t user_value_size() const override {
+    return static_cast<uint32_t>(stride_ * possible_cpus_);
+  }
+
+  uint8_t* lookup(const uint8_t* key, uint32_t cpu) override {
+    const std::lock_guard lock(mutex_);
+    Element* element = cpu < possible_cpus_ ? find_and_mark(key) : nullptr;
+    return element != nullptr ? slot(element, cpu) : nullptr;
+  }
+
+  int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
+    return store(key, flags, cpu, [&](Element* element, bool fresh) {
+      if (fresh) std::memset(slot(element, 0), 0, user_value_size());
+      std::memmove(slot(element, cpu), value, spec_.value_size);
+    });
+  }
+
+  int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) override {
+    return store(key, flags, 0, [&](Element* element, bool) {
+      std::memcpy(slot(element, 0), value, user_value_size());
+    });
+  }
+
+ private:
+  void read(Element* element, uint8_t* value, bool) override {
+    std::memcpy(value, slot(element, 0), user_value_size());
+  }
+
+  // Values are written in place, by `write(element, whether it is new)`.
+  template <class Write>
+  int store(const uint8_t* key, uint64_t flags, uint32_t cpu, Write write) {
+    if (flags > BPF_EXIST || cpu >= possible_cpus_) return -EINVAL;
+    const std::lock_guard lock(mutex_);
+    Element* fresh = flags != BPF_EXIST ? take_node(cpu) : nullptr;
+    if (fresh == nullptr && flags != BPF_EXIST) return -ENOMEM;
+    Element* existing = find(key);
+    const int error = check_flags(existing, flags);
+    if (error == 0 && existing == nullptr) {
+      insert(fresh, key);
+      write(fresh, true);
+      return 0;
+    }
+    if (error == 0) {
+      node_of(existing)->referenced = true;
+      write(existing, false);
+    }
+    if (fresh != nullptr) give_back(fresh);
+    return error;
+  }
+
+  uint8_t* slot(Element* element, uint32_t cpu) const { return value_of(element) + cpu * stride_; }
+
+  uint64_t stride_;
+};
+
+// The spec with the max_entries that the map will have.
+MapSpec rounded(MapSpec spec, uint32_t cpus) {
+  if (!(spec.flags & BPF_F_NO_COMMON_LRU)) return spec;
+  const uint64_t up = (uint64_t{spec.max_entries} + cpus - 1) / cpus * cpus;
+  spec.max_entries = static_cast<uint32_t>(up);
+  return spec;
+}
+
+constexpr uint32_t kLruFlags = kHashFlags | BPF_F_NO_COMMON_LRU;
+
+}  // namespace
+
+int check_lru_hash(const MapSpec& spec) { return check_hash_spec(spec, kLruFlags, true, false); }
+
+int check_lru_percpu_hash(const MapSpec& spec) {
+  return check_hash_spec(spec, kLruFlags, true, true);
+}
+
+tl::expected<std::shared_ptr<Map>, int> create_lru_hash(const MapSpec& spec,
+                                                        const MapContext& context) {
+  return create_hash_table<LruHash>(rounded(spec, context.possible_cpus), context, spec.value_size);
+}
+
+tl::expected<std::shared_ptr<Map>, int> create_lru_percpu_hash(const MapSpec& spec,
+                                                               const MapContext& context) {
+  return create_hash_table<LruPercpuHash>(rounded(spec, context.possible_cpus), context,
+                                          round_up_8(spec.value_size) * context.possible_cpus);
+}
+
+}  // namespace xnic::vm
