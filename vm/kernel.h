@@ -82,7 +82,7 @@ class Kernel : public MapResolver, public ObjectResolver {
   // The engine must outlive the Kernel; it compiles every program that is loaded.
   explicit Kernel(Engine& engine, KernelOptions options = {})
       : engine_(engine), options_(options), environment_{.prng = Prng(options.seed)} {}
-  // Empties every prog_array: programs that tail-call each other own each other through its slots.
+  // Empties maps of programs: programs that tail-call each other own each other through them.
   ~Kernel() override;
 
   std::shared_ptr<Map> map_by_fd(int fd) override { return maps.by_fd(fd); }

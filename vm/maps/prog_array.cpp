@@ -1,8 +1,7 @@
-// Program arrays. The first program stored decides, for the life of the map, which programs may
-// follow: same type, same expected attach type, the same answer to "handles fragments".
-// Slots are exchanged atomically, so a tail call never waits for a writer.
-// What it leaves out: the kernel also fixes this owner when a program that uses the map is
-// loaded; and it empties the slots when user space closed its last descriptor.
+// Program arrays. The first program stored or loaded with a use of the map decides which programs
+// may follow: see ProgramOwner. Slots are exchanged atomically, so a tail call never waits for a
+// writer.
+// What it leaves out: the kernel empties the slots when user space closed its last descriptor.
 // Test: tests/vm/map_test.cpp, and against the kernel tests/vm/map_kernel_test.cpp.
 #include "vm/maps/prog_array.h"
 
@@ -11,37 +10,18 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <mutex>
 #include <new>
-#include <optional>
 #include <vector>
 
 #include "vm/maps/array.h"
 #include "vm/maps/checks.h"
 #include "vm/maps/memory.h"
-#include "vm/program.h"
+#include "vm/maps/program_owner.h"
 
 namespace xnic::vm {
 namespace {
 
 using Slot = std::atomic<std::shared_ptr<const Program>>;
-
-#ifndef BPF_F_XDP_HAS_FRAGS
-#define BPF_F_XDP_HAS_FRAGS (1U << 5)
-#endif
-
-// What programs that call each other must have in common.
-struct Owner {
-  bpf_prog_type type;
-  uint32_t expected_attach_type;
-  bool fragments;
-  bool operator==(const Owner&) const = default;
-};
-
-Owner owner_of(const Program& program) {
-  return {program.type(), program.spec().expected_attach_type,
-          (program.spec().flags & BPF_F_XDP_HAS_FRAGS) != 0};
-}
 
 class ProgArray : public Map {
  public:
@@ -88,17 +68,16 @@ class ProgArray : public Map {
     return index < spec_.max_entries ? slots_[index].load() : nullptr;
   }
 
- private:
-  bool accepts(const Program& program) {
-    const std::lock_guard lock(owner_mutex_);
-    if (!owner_) owner_ = owner_of(program);
-    return *owner_ == owner_of(program);
+  bool accepts(const Program& program) override { return owner_.accepts(program); }
+
+  void release_programs() override {
+    for (Slot& slot : slots_) slot.store(nullptr);
   }
 
+ private:
   ObjectResolver* objects_;
   std::vector<Slot> slots_;
-  std::mutex owner_mutex_;
-  std::optional<Owner> owner_;
+  ProgramOwner owner_{true};
 };
 
 }  // namespace
