@@ -15,15 +15,16 @@ namespace xnic::vm {
 // What a helper wants in an argument register. Names after the kernel's ARG_* types.
 enum class Argument : uint8_t {
   none,
-  any,           // any initialised value
-  context,       // the program's context, unmodified
-  map,           // a map, known when the program is verified
-  map_key,       // key_size readable bytes of the map argument
-  map_value,     // value_size readable bytes of the map argument
-  memory_read,   // readable bytes; the next argument is their size
-  memory_write,  // writable bytes; the next argument is their size
-  size,          // size of the memory before it, at least 1
-  size_or_zero,  // may be 0
+  any,            // any initialised value
+  context,        // the program's context, unmodified
+  map,            // a map, known when the program is verified
+  map_key,        // key_size readable bytes of the map argument
+  map_value,      // value_size readable bytes of the map argument
+  map_value_out,  // the same, writable; of a bloom filter, which only looks, readable
+  memory_read,    // readable bytes; the next argument is their size
+  memory_write,   // writable bytes; the next argument is their size
+  size,           // size of the memory before it, at least 1
+  size_or_zero,   // may be 0
 };
 
 enum class Returns : uint8_t { integer, none, map_value_or_null };
@@ -53,6 +54,12 @@ std::span<const Helper> helpers();
 // The row of an id for these program types (bpf_redirect means one thing to XDP, another to tc);
 // null where there is none.
 const Helper* find_helper(uint32_t id, uint32_t program_types = kAnyType);
+
+// Whether Linux lets a program call the helper on a map of this type; true for a helper that has
+// nothing to do with maps.
+bool helper_takes_map(uint32_t id, bpf_map_type type);
+// Whether the helper changes the map that it is called on, which BPF_F_RDONLY_PROG forbids.
+bool helper_writes_map(uint32_t id);
 
 // bpf_trace_printk's formatting: what the kernel's bpf_bprintf_prepare accepts. Gives the length
 // of the text or -EINVAL. Strings are read as the kernel's probe reads do: a bad address prints

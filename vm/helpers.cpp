@@ -31,6 +31,24 @@ uint64_t map_delete_elem(Invocation&, uint64_t map, uint64_t key, uint64_t, uint
   return result(map_at(map).erase(bytes_at(key)));
 }
 
+uint64_t map_push_elem(Invocation&, uint64_t map, uint64_t value, uint64_t flags, uint64_t,
+                       uint64_t) {
+  return result(map_at(map).push(bytes_at(value), flags));
+}
+
+uint64_t map_pop_elem(Invocation&, uint64_t map, uint64_t value, uint64_t, uint64_t, uint64_t) {
+  return result(map_at(map).pop(std::bit_cast<uint8_t*>(value)));
+}
+
+uint64_t map_peek_elem(Invocation&, uint64_t map, uint64_t value, uint64_t, uint64_t, uint64_t) {
+  return result(map_at(map).peek(std::bit_cast<uint8_t*>(value)));
+}
+
+uint64_t map_lookup_percpu_elem(Invocation&, uint64_t map, uint64_t key, uint64_t cpu, uint64_t,
+                                uint64_t) {
+  return std::bit_cast<uint64_t>(map_at(map).lookup(bytes_at(key), static_cast<uint32_t>(cpu)));
+}
+
 uint64_t ktime_get_ns(Invocation& run, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
   return run.environment.now_ns;
 }
@@ -108,6 +126,34 @@ constexpr std::array kHelpers = {
            R::integer,
            {A::map, A::map_key},
            map_delete_elem},
+    Helper{BPF_FUNC_map_push_elem,
+           "bpf_map_push_elem",
+           false,
+           kAnyType,
+           R::integer,
+           {A::map, A::map_value, A::any},
+           map_push_elem},
+    Helper{BPF_FUNC_map_pop_elem,
+           "bpf_map_pop_elem",
+           false,
+           kAnyType,
+           R::integer,
+           {A::map, A::map_value_out},
+           map_pop_elem},
+    Helper{BPF_FUNC_map_peek_elem,
+           "bpf_map_peek_elem",
+           false,
+           kAnyType,
+           R::integer,
+           {A::map, A::map_value_out},
+           map_peek_elem},
+    Helper{BPF_FUNC_map_lookup_percpu_elem,
+           "bpf_map_lookup_percpu_elem",
+           false,
+           kAnyType,
+           R::map_value_or_null,
+           {A::map, A::map_key, A::any},
+           map_lookup_percpu_elem},
     Helper{
         BPF_FUNC_ktime_get_ns, "bpf_ktime_get_ns", false, kAnyType, R::integer, {}, ktime_get_ns},
     Helper{BPF_FUNC_trace_printk,
@@ -165,7 +211,74 @@ constexpr std::array kHelpers = {
            xdp_adjust_tail},
 };
 
+// Helpers that go only with some map types, and map types that go only with some helpers: both
+// ways, as check_map_func_compatibility() in kernel/bpf/verifier.c has them.
+struct MapUse {
+  uint32_t helper;
+  bpf_map_type type;
+};
+constexpr std::array kMapUses = {
+    MapUse{BPF_FUNC_map_push_elem, BPF_MAP_TYPE_QUEUE},
+    MapUse{BPF_FUNC_map_push_elem, BPF_MAP_TYPE_STACK},
+    MapUse{BPF_FUNC_map_push_elem, BPF_MAP_TYPE_BLOOM_FILTER},
+    MapUse{BPF_FUNC_map_pop_elem, BPF_MAP_TYPE_QUEUE},
+    MapUse{BPF_FUNC_map_pop_elem, BPF_MAP_TYPE_STACK},
+    MapUse{BPF_FUNC_map_peek_elem, BPF_MAP_TYPE_QUEUE},
+    MapUse{BPF_FUNC_map_peek_elem, BPF_MAP_TYPE_STACK},
+    MapUse{BPF_FUNC_map_peek_elem, BPF_MAP_TYPE_BLOOM_FILTER},
+    MapUse{BPF_FUNC_map_lookup_percpu_elem, BPF_MAP_TYPE_PERCPU_ARRAY},
+    MapUse{BPF_FUNC_map_lookup_percpu_elem, BPF_MAP_TYPE_PERCPU_HASH},
+    MapUse{BPF_FUNC_map_lookup_percpu_elem, BPF_MAP_TYPE_LRU_PERCPU_HASH},
+    MapUse{BPF_FUNC_redirect_map, BPF_MAP_TYPE_DEVMAP},
+    MapUse{BPF_FUNC_redirect_map, BPF_MAP_TYPE_DEVMAP_HASH},
+    MapUse{BPF_FUNC_redirect_map, BPF_MAP_TYPE_CPUMAP},
+    MapUse{BPF_FUNC_redirect_map, BPF_MAP_TYPE_XSKMAP},
+    MapUse{BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_DEVMAP},
+    MapUse{BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_DEVMAP_HASH},
+    MapUse{BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_XSKMAP},
+    MapUse{BPF_FUNC_tail_call, BPF_MAP_TYPE_PROG_ARRAY},
+    MapUse{BPF_FUNC_perf_event_output, BPF_MAP_TYPE_PERF_EVENT_ARRAY},
+    MapUse{BPF_FUNC_ringbuf_output, BPF_MAP_TYPE_RINGBUF},
+    MapUse{BPF_FUNC_ringbuf_reserve, BPF_MAP_TYPE_RINGBUF},
+    MapUse{BPF_FUNC_ringbuf_query, BPF_MAP_TYPE_RINGBUF},
+    MapUse{BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_ARRAY_OF_MAPS},
+    MapUse{BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_HASH_OF_MAPS},
+};
+
+// Helpers for maps of every kind that no row forbids.
+constexpr bool is_general(uint32_t helper) {
+  return helper == BPF_FUNC_map_lookup_elem || helper == BPF_FUNC_map_update_elem ||
+         helper == BPF_FUNC_map_delete_elem;
+}
+
+// Types whose values only the helpers of their rows reach.
+constexpr std::array kSpecialTypes = {
+    BPF_MAP_TYPE_QUEUE,         BPF_MAP_TYPE_STACK,
+    BPF_MAP_TYPE_BLOOM_FILTER,  BPF_MAP_TYPE_DEVMAP,
+    BPF_MAP_TYPE_DEVMAP_HASH,   BPF_MAP_TYPE_CPUMAP,
+    BPF_MAP_TYPE_XSKMAP,        BPF_MAP_TYPE_PROG_ARRAY,
+    BPF_MAP_TYPE_RINGBUF,       BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+    BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS,
+};
+
 }  // namespace
+
+bool helper_takes_map(uint32_t id, bpf_map_type type) {
+  bool has_rows = false;
+  for (const MapUse& use : kMapUses) {
+    if (use.helper != id) continue;
+    if (use.type == type) return true;
+    has_rows = true;
+  }
+  for (const bpf_map_type special : kSpecialTypes)
+    if (special == type) return false;
+  return is_general(id) || !has_rows;
+}
+
+bool helper_writes_map(uint32_t id) {
+  return id == BPF_FUNC_map_update_elem || id == BPF_FUNC_map_delete_elem ||
+         id == BPF_FUNC_map_push_elem || id == BPF_FUNC_map_pop_elem;
+}
 
 std::span<const Helper> helpers() { return kHelpers; }
 

@@ -191,6 +191,17 @@ std::string Run::check_argument(const Helper& helper, uint32_t number, const uin
     return fmt::format("gives {} no {} of {} readable bytes in r{}, but {}", helper.name, what,
                        size, number + 1, memory_.describe(value));
   };
+  const auto check_map = [&]() -> std::string {
+    map = find_map(value);
+    if (map == nullptr)
+      return fmt::format("gives {} no map of the program in r{}", helper.name, number + 1);
+    if (!helper_takes_map(helper.id, map->spec().type))
+      return fmt::format("calls {} on a {}, which it does not work on", helper.name,
+                         find_map_type(map->spec().type)->name);
+    if (helper_writes_map(helper.id) && (map->spec().flags & BPF_F_RDONLY_PROG) != 0)
+      return fmt::format("calls {} on a map that programs may only read", helper.name);
+    return {};
+  };
   switch (kind) {
     case Argument::none:
     case Argument::any:
@@ -199,13 +210,18 @@ std::string Run::check_argument(const Helper& helper, uint32_t number, const uin
       if (value == reinterpret_cast<uintptr_t>(&invocation_.packet)) return {};
       return fmt::format("gives {} no context in r{}", helper.name, number + 1);
     case Argument::map:
-      map = find_map(value);
-      if (map != nullptr) return {};
-      return fmt::format("gives {} no map of the program in r{}", helper.name, number + 1);
+      return check_map();
     case Argument::map_key:
       return readable(map->spec().key_size, "key");
     case Argument::map_value:
       return readable(map->spec().value_size, "value");
+    case Argument::map_value_out: {
+      const uint32_t size = map->spec().value_size;
+      if (map->spec().type == BPF_MAP_TYPE_BLOOM_FILTER) return readable(size, "value");
+      if (memory_.may_write(*program_, value, size)) return {};
+      return fmt::format("gives {} no room for a value of {} bytes in r{}, but {}", helper.name,
+                         size, number + 1, memory_.describe(value));
+    }
     case Argument::memory_read:
     case Argument::memory_write: {
       const uint64_t size = r[number + 2];

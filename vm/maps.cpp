@@ -4,9 +4,15 @@
 
 #include "vm/map.h"
 #include "vm/maps/array.h"
+#include "vm/maps/bloom_filter.h"
+#include "vm/maps/cpumap.h"
+#include "vm/maps/devmap.h"
 #include "vm/maps/hash.h"
 #include "vm/maps/lpm_trie.h"
+#include "vm/maps/lru_hash.h"
 #include "vm/maps/prog_array.h"
+#include "vm/maps/queue_stack.h"
+#include "vm/maps/xskmap.h"
 
 namespace xnic::vm {
 namespace {
@@ -18,6 +24,16 @@ constexpr std::array kMapTypes{
     MapType{BPF_MAP_TYPE_PERCPU_HASH, "percpu_hash", check_percpu_hash, create_percpu_hash},
     MapType{BPF_MAP_TYPE_PERCPU_ARRAY, "percpu_array", check_percpu_array, create_percpu_array},
     MapType{BPF_MAP_TYPE_LPM_TRIE, "lpm_trie", check_lpm_trie, create_lpm_trie},
+    MapType{BPF_MAP_TYPE_LRU_HASH, "lru_hash", check_lru_hash, create_lru_hash},
+    MapType{BPF_MAP_TYPE_LRU_PERCPU_HASH, "lru_percpu_hash", check_lru_percpu_hash,
+            create_lru_percpu_hash},
+    MapType{BPF_MAP_TYPE_QUEUE, "queue", check_queue_stack, create_queue},
+    MapType{BPF_MAP_TYPE_STACK, "stack", check_queue_stack, create_stack},
+    MapType{BPF_MAP_TYPE_BLOOM_FILTER, "bloom_filter", check_bloom_filter, create_bloom_filter},
+    MapType{BPF_MAP_TYPE_DEVMAP, "devmap", check_devmap, create_devmap},
+    MapType{BPF_MAP_TYPE_DEVMAP_HASH, "devmap_hash", check_devmap, create_devmap_hash},
+    MapType{BPF_MAP_TYPE_CPUMAP, "cpumap", check_cpumap, create_cpumap},
+    MapType{BPF_MAP_TYPE_XSKMAP, "xskmap", check_xskmap, create_xskmap},
 };
 
 }  // namespace

@@ -108,6 +108,7 @@ long map_create(Kernel& kernel, bpf_attr& attr) {
     if (spec.btf_key_type_id >= btf->type_count() || spec.btf_value_type_id >= btf->type_count()) {
       return -EINVAL;
     }
+    if (const int error = check_map_btf(*btf, spec); error != 0) return error;
   }
 
   ObjectFd fd("bpf-map");
@@ -121,15 +122,31 @@ long map_create(Kernel& kernel, bpf_attr& attr) {
   return kernel.maps.add(std::move(*map), std::move(fd));
 }
 
+// The key of a command on one element: null for maps without keys, which want none.
+int user_key(const Map& map, uint64_t address, const uint8_t*& key) {
+  key = user_pointer<const uint8_t>(address);
+  if (map.spec().key_size == 0) return key == nullptr ? 0 : -EINVAL;
+  return key == nullptr ? -EFAULT : 0;
+}
+
+// BPF_F_LOCK where values have nothing to lock.
+bool locks_nothing(const Map& map, uint64_t flags) {
+  return (flags & BPF_F_LOCK) != 0 && !map.spec().fields.has_spin_lock();
+}
+
 long map_lookup_elem(Kernel& kernel, bpf_attr& attr) {
   if ((attr.flags & ~static_cast<uint64_t>(BPF_F_LOCK)) != 0) return -EINVAL;
   const UserMap at = user_map(kernel, attr.map_fd, false);
   if (at.error != 0) return at.error;
-  if ((attr.flags & BPF_F_LOCK) != 0) return -EINVAL;
-  const auto* key = user_pointer<const uint8_t>(attr.key);
+  if (locks_nothing(*at.map, attr.flags)) return -EINVAL;
+  const uint8_t* key = nullptr;
+  if (const int error = user_key(*at.map, attr.key, key); error != 0) return error;
   auto* value = user_pointer<uint8_t>(attr.value);
-  if (key == nullptr) return -EFAULT;
   std::vector<uint8_t> copy(at.map->user_value_size());
+  if (at.map->spec().type == BPF_MAP_TYPE_BLOOM_FILTER) {
+    if (value == nullptr) return -EFAULT;
+    std::copy_n(value, copy.size(), copy.begin());
+  }
   if (const int error = at.map->user_lookup(key, copy.data(), attr.flags); error != 0) return error;
   if (value == nullptr) return -EFAULT;
   std::copy(copy.begin(), copy.end(), value);
@@ -139,18 +156,37 @@ long map_lookup_elem(Kernel& kernel, bpf_attr& attr) {
 long map_update_elem(Kernel& kernel, bpf_attr& attr) {
   const UserMap at = user_map(kernel, attr.map_fd, true);
   if (at.error != 0) return at.error;
-  if ((attr.flags & BPF_F_LOCK) != 0) return -EINVAL;
-  const auto* key = user_pointer<const uint8_t>(attr.key);
+  if (locks_nothing(*at.map, attr.flags)) return -EINVAL;
+  const uint8_t* key = nullptr;
+  if (const int error = user_key(*at.map, attr.key, key); error != 0) return error;
   const auto* value = user_pointer<const uint8_t>(attr.value);
-  if (key == nullptr || (value == nullptr && has_value_face(*at.map))) return -EFAULT;
+  if (value == nullptr && has_value_face(*at.map)) return -EFAULT;
   return at.map->user_update(key, value, attr.flags);
 }
 
 long map_delete_elem(Kernel& kernel, bpf_attr& attr) {
   const UserMap at = user_map(kernel, attr.map_fd, true);
   if (at.error != 0) return at.error;
-  const auto* key = user_pointer<const uint8_t>(attr.key);
-  return key == nullptr ? -EFAULT : at.map->user_erase(key);
+  const uint8_t* key = nullptr;
+  if (const int error = user_key(*at.map, attr.key, key); error != 0) return error;
+  return at.map->user_erase(key);
+}
+
+long map_lookup_and_delete_elem(Kernel& kernel, bpf_attr& attr) {
+  if ((attr.flags & ~static_cast<uint64_t>(BPF_F_LOCK)) != 0) return -EINVAL;
+  const UserMap at = user_map(kernel, attr.map_fd, true);
+  if (at.error != 0) return at.error;
+  if ((at.map->spec().flags & BPF_F_WRONLY) != 0) return -EPERM;
+  if (locks_nothing(*at.map, attr.flags)) return -EINVAL;
+  const uint8_t* key = nullptr;
+  if (const int error = user_key(*at.map, attr.key, key); error != 0) return error;
+  auto* value = user_pointer<uint8_t>(attr.value);
+  std::vector<uint8_t> copy(at.map->user_value_size());
+  if (const int error = at.map->user_lookup_and_delete(key, copy.data(), attr.flags); error != 0)
+    return error;
+  if (value == nullptr) return -EFAULT;
+  std::copy(copy.begin(), copy.end(), value);
+  return 0;
 }
 
 long map_get_next_key(Kernel& kernel, bpf_attr& attr) {
@@ -258,6 +294,9 @@ long prog_load(Kernel& kernel, bpf_attr& attr) {
   }
   if (const int error = write_log(attr, ""); error != 0) return error;
   Program& program = **verified;
+  for (const std::shared_ptr<Map>& map : program.maps()) {
+    if (!map->accepts(program)) return -EINVAL;
+  }
   program.set_code(kernel.engine().compile(program));
   program.load_time_ns = kernel.environment().now_ns;
   return kernel.programs.add(std::move(*verified), ObjectFd("bpf-prog"));
@@ -436,6 +475,7 @@ constexpr std::array kCommands = {
     Command{BPF_MAP_LOOKUP_ELEM, XNIC_END_OF(flags), false, map_lookup_elem},
     Command{BPF_MAP_UPDATE_ELEM, XNIC_END_OF(flags), false, map_update_elem},
     Command{BPF_MAP_DELETE_ELEM, XNIC_END_OF(key), false, map_delete_elem},
+    Command{BPF_MAP_LOOKUP_AND_DELETE_ELEM, XNIC_END_OF(flags), false, map_lookup_and_delete_elem},
     Command{BPF_MAP_GET_NEXT_KEY, XNIC_END_OF(next_key), false, map_get_next_key},
     Command{BPF_MAP_FREEZE, XNIC_END_OF(map_fd), false, map_freeze},
     Command{BPF_PROG_LOAD, XNIC_END_OF(core_relo_rec_size), false, prog_load},
