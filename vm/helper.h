@@ -24,9 +24,11 @@ enum class Argument : uint8_t {
   memory_write,  // writable bytes; the next argument is their size
   size,          // size of the memory before it, at least 1
   size_or_zero,  // may be 0
+  record,        // a ring buffer record of this run, neither submitted nor discarded yet
 };
 
-enum class Returns : uint8_t { integer, none, map_value_or_null };
+// record_or_null: so many bytes as r2 says.
+enum class Returns : uint8_t { integer, none, map_value_or_null, record_or_null };
 
 using HelperFunction = uint64_t (*)(Invocation&, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 
@@ -53,6 +55,8 @@ std::span<const Helper> helpers();
 // The row of an id for these program types (bpf_redirect means one thing to XDP, another to tc);
 // null where there is none.
 const Helper* find_helper(uint32_t id, uint32_t program_types = kAnyType);
+// Whether a helper takes maps of this type at all.
+bool helper_takes_map(uint32_t helper, bpf_map_type type);
 
 // bpf_trace_printk's formatting: what the kernel's bpf_bprintf_prepare accepts. Gives the length
 // of the text or -EINVAL. Strings are read as the kernel's probe reads do: a bad address prints

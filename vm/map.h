@@ -14,6 +14,8 @@
 namespace xnic::vm {
 
 class Btf;
+class Map;
+class PerfEvent;
 class Program;
 
 // What BPF_MAP_CREATE asks for (union bpf_attr), already copied out of user memory.
@@ -27,6 +29,7 @@ struct MapSpec {
   uint64_t map_extra = 0;
   uint32_t btf_key_type_id = 0;
   uint32_t btf_value_type_id = 0;
+  int inner_map_fd = 0;  // array_of_maps, hash_of_maps: a map that all inner ones are like
 };
 
 // A BPF map: the kernel's meaning of keys, values, flags and errors. Two faces:
@@ -69,6 +72,12 @@ class Map {
   // other type.
   virtual std::shared_ptr<const Program> program_at(uint32_t) const { return nullptr; }
 
+  // Of array_of_maps and hash_of_maps: the map at a key, null if there is none, and what all inner
+  // maps are like. lookup() gives the inner map's address, which a program may use for as long as
+  // the engine holds on to what inner_map() gave. Null for every other type.
+  virtual std::shared_ptr<Map> inner_map(const uint8_t*) const { return nullptr; }
+  virtual const MapSpec* inner_spec() const { return nullptr; }
+
   uint32_t id = 0;                 // given by the Kernel
   bool frozen = false;             // BPF_MAP_FREEZE: user space may not write
   std::shared_ptr<const Btf> btf;  // describes key and value; may be null
@@ -78,11 +87,14 @@ class Map {
   uint32_t possible_cpus_;
 };
 
-// Resolves what user space names by descriptor inside map values (a program for prog_array).
+// Resolves what user space names by descriptor inside map values. Null for a descriptor of
+// something else.
 class ObjectResolver {
  public:
   virtual ~ObjectResolver() = default;
   virtual std::shared_ptr<const Program> program_by_fd(int fd) = 0;
+  virtual std::shared_ptr<Map> map_by_fd(int) { return nullptr; }
+  virtual std::shared_ptr<PerfEvent> perf_event_by_fd(int) { return nullptr; }
 };
 
 struct MapContext {
