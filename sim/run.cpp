@@ -67,10 +67,12 @@ Environments::Environments(const RunOptions& options) : cores(options.profile.co
   };
   offload.prng = generator(0);
   offload.trace = options.trace;
+  offload.record = options.record;
   for (uint32_t cpu = 0; cpu < cores.size(); ++cpu) {
     cores[cpu].cpu = cpu;
     cores[cpu].prng = generator(cpu + 1);
     cores[cpu].trace = options.trace;
+    cores[cpu].record = options.record;
   }
 }
 

@@ -26,6 +26,8 @@ struct RunOptions {
   uint32_t mtu = 0;    // bytes behind the Ethernet header; 0 is no limit
   bool lossy = false;  // timed only: frames keep their pace, and drops for lack of room are real
   std::function<void(std::string_view)> trace;  // lines of bpf_trace_printk; may be empty
+  // Environment::record of every CPU; may be empty.
+  std::function<void(vm::Map&, const vm::Environment&)> record = {};
 };
 
 // Times between a packet's arrival and its end, in picoseconds.

@@ -25,9 +25,11 @@ enum class Argument : uint8_t {
   memory_write,   // writable bytes; the next argument is their size
   size,           // size of the memory before it, at least 1
   size_or_zero,   // may be 0
+  record,         // a ring buffer record of this run, neither submitted nor discarded yet
 };
 
-enum class Returns : uint8_t { integer, none, map_value_or_null };
+// record_or_null: so many bytes as r2 says.
+enum class Returns : uint8_t { integer, none, map_value_or_null, record_or_null };
 
 using HelperFunction = uint64_t (*)(Invocation&, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "vm/helper.h"
+#include "vm/helpers/events.h"
 #include "vm/map.h"
 
 namespace xnic::vm {
@@ -209,6 +210,48 @@ constexpr std::array kHelpers = {
            R::integer,
            {A::context, A::any},
            xdp_adjust_tail},
+    Helper{BPF_FUNC_perf_event_output,
+           "bpf_perf_event_output",
+           true,
+           kXdp | kTc | kSocketFilter,
+           R::integer,
+           {A::context, A::map, A::any, A::memory_read, A::size_or_zero},
+           packet_event_output},
+    Helper{BPF_FUNC_ringbuf_output,
+           "bpf_ringbuf_output",
+           false,
+           kAnyType,
+           R::integer,
+           {A::map, A::memory_read, A::size_or_zero, A::any},
+           ringbuf_output},
+    Helper{BPF_FUNC_ringbuf_reserve,
+           "bpf_ringbuf_reserve",
+           false,
+           kAnyType,
+           R::record_or_null,
+           {A::map, A::any, A::any},
+           ringbuf_reserve},
+    Helper{BPF_FUNC_ringbuf_submit,
+           "bpf_ringbuf_submit",
+           false,
+           kAnyType,
+           R::none,
+           {A::record, A::any},
+           ringbuf_submit},
+    Helper{BPF_FUNC_ringbuf_discard,
+           "bpf_ringbuf_discard",
+           false,
+           kAnyType,
+           R::none,
+           {A::record, A::any},
+           ringbuf_discard},
+    Helper{BPF_FUNC_ringbuf_query,
+           "bpf_ringbuf_query",
+           false,
+           kAnyType,
+           R::integer,
+           {A::map, A::any},
+           ringbuf_query},
 };
 
 // Helpers that go only with some map types, and map types that go only with some helpers: both

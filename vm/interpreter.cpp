@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -104,6 +105,10 @@ class Run {
   std::string check_argument(const Helper& helper, uint32_t number, const uint64_t* r,
                              const Map*& map);
   const Map* find_map(uint64_t address) const;
+  // Keeps an inner map for the rest of the run; gives its address, 0 for null.
+  uint64_t hold(std::shared_ptr<Map> map);
+  // Ends the life of records that the program let go of; a fault, unless there is one already.
+  void discard_open_records(uint32_t index);
 
   void fault(uint32_t index, std::string_view what) {
     invocation_.fault = Fault{program_->id, index,
@@ -119,6 +124,7 @@ class Run {
   std::vector<Caller> callers_;
   uint32_t tail_calls_ = 0;
   std::vector<std::shared_ptr<const Program>> tail_called_;  // kept alive until the run ends
+  std::vector<std::shared_ptr<Map>> inner_maps_;             // found in maps of maps; likewise
 };
 
 // The fault of a load, store or atomic that was refused.
@@ -179,7 +185,32 @@ const Map* Run::find_map(uint64_t address) const {
   for (const std::shared_ptr<Map>& map : program_->maps()) {
     if (reinterpret_cast<uintptr_t>(map.get()) == address) return map.get();
   }
+  for (const std::shared_ptr<Map>& map : inner_maps_) {
+    if (reinterpret_cast<uintptr_t>(map.get()) == address) return map.get();
+  }
   return nullptr;
+}
+
+uint64_t Run::hold(std::shared_ptr<Map> map) {
+  const auto address = reinterpret_cast<uintptr_t>(map.get());
+  if (map != nullptr && std::ranges::find(inner_maps_, map) == inner_maps_.end()) {
+    inner_maps_.push_back(std::move(map));
+  }
+  return address;
+}
+
+void Run::discard_open_records(uint32_t index) {
+  RunRecords& records = memory_.records();
+  if (records.any_open() == 0) return;
+  if (!invocation_.fault) {
+    fault(index,
+          "ends the run with a ring buffer record neither submitted nor discarded (unreleased "
+          "reference)");
+  }
+  for (uint64_t record = records.any_open(); record != 0; record = records.any_open()) {
+    records.close(record);
+    find_helper(BPF_FUNC_ringbuf_discard)->function(invocation_, record, 0, 0, 0, 0);
+  }
 }
 
 std::string Run::check_argument(const Helper& helper, uint32_t number, const uint64_t* r,
@@ -237,6 +268,10 @@ std::string Run::check_argument(const Helper& helper, uint32_t number, const uin
     case Argument::size:
     case Argument::size_or_zero:
       return {};
+    case Argument::record:
+      if (memory_.records().is_open(value)) return {};
+      return fmt::format("gives {} no open ring buffer record in r{}, but {}", helper.name,
+                         number + 1, memory_.describe(value));
   }
   return {};
 }
@@ -253,10 +288,16 @@ bool Run::call_helper(uint32_t index, uint64_t* r) {
       return false;
     }
   }
+  if (map != nullptr && map->inner_spec() != nullptr) {
+    r[0] = hold(map->inner_map(reinterpret_cast<const uint8_t*>(r[2])));
+    return true;
+  }
+  if (helper.arguments[0] == Argument::record) memory_.records().close(r[1]);
   r[0] = helper.function(invocation_, r[1], r[2], r[3], r[4], r[5]);
   if (helper.returns == Returns::map_value_or_null && r[0] != 0 && map != nullptr) {
     memory_.grant(r[0], map->spec().value_size, map->spec().flags);
   }
+  if (helper.returns == Returns::record_or_null && r[0] != 0) memory_.records().open(r[0], r[2]);
   return true;
 }
 
@@ -268,6 +309,10 @@ Run::TailCall Run::tail_call(uint32_t index, uint64_t* r) {
   }
   if (r[1] != reinterpret_cast<uintptr_t>(&invocation_.packet)) {
     fault(index, "gives bpf_tail_call no context in r1");
+    return TailCall::fault;
+  }
+  if (memory_.records().any_open() != 0) {
+    fault(index, "would leave a ring buffer record neither submitted nor discarded");
     return TailCall::fault;
   }
   if (tail_calls_ >= kMaxTailCalls) return TailCall::not_taken;
@@ -474,6 +519,7 @@ uint64_t Run::execute() {
     break;
   }
 end:
+  discard_open_records(at);
   invocation_.instructions += count;
   return r[0];
 }

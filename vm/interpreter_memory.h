@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "vm/interpreter_records.h"
 #include "vm/isa.h"
 #include "vm/map.h"
 #include "vm/packet.h"
@@ -47,16 +48,16 @@ class RunMemory {
 
   // Every access is answered for `size` of at least 1.
   bool may_read(const Program& program, uint64_t address, uint64_t size) {
-    return in_stack(address, size) || in_packet(address, size) ||
+    return in_stack(address, size) || in_packet(address, size) || records_.hold(address, size) ||
            in_map(program, address, size, false);
   }
   bool may_write(const Program& program, uint64_t address, uint64_t size) {
-    return in_stack(address, size) || in_packet(address, size) ||
+    return in_stack(address, size) || in_packet(address, size) || records_.hold(address, size) ||
            in_map(program, address, size, true);
   }
   // Linux refuses atomics on the packet.
   bool may_update(const Program& program, uint64_t address, uint64_t size) {
-    return in_stack(address, size) ||
+    return in_stack(address, size) || records_.hold(address, size) ||
            (!in_packet(address, size) && in_map(program, address, size, false) &&
             in_map(program, address, size, true));
   }
@@ -83,6 +84,9 @@ class RunMemory {
     std::swap(recent_[0], recent_[recent_count_ - 1]);
   }
 
+  // Ring buffer records, which are memory of the program for a time.
+  RunRecords& records() { return records_; }
+
   // What lies at the address, for the sentence of a fault: "offset 62 of the packet, ...".
   std::string describe(uint64_t address) const {
     const auto signed_distance = [address](uint64_t from) {
@@ -104,6 +108,7 @@ class RunMemory {
       if (at < 0) return fmt::format("{} bytes before the start of the packet", -at);
       return fmt::format("offset {} of the packet, which has {} bytes", at, length);
     }
+    if (std::string record = records_.describe(address); !record.empty()) return record;
     for (uint32_t i = 0; i < recent_count_; ++i) {
       const int64_t at = signed_distance(recent_[i].start);
       const auto size = static_cast<int64_t>(recent_[i].size);
@@ -182,6 +187,7 @@ class RunMemory {
   uint32_t next_victim_ = 0;
   std::array<Region, 16> recent_;
   std::map<uint64_t, Region> older_;  // by start
+  RunRecords records_;
   alignas(16) uint8_t stack_[kFrames * kStride];
 };
 

@@ -10,6 +10,8 @@
 
 namespace xnic::vm {
 
+class Map;
+
 // A small seeded generator (xorshift64*), the source of bpf_get_prandom_u32.
 class Prng {
  public:
@@ -34,6 +36,9 @@ struct Environment {
   Prng prng;
   // Receives each line of bpf_trace_printk, without the newline. May be empty.
   std::function<void(std::string_view)> trace{};
+  // Told after each record that a program gave to a ring buffer or perf event array, with this
+  // environment as it is then. May be empty.
+  std::function<void(Map&, const Environment&)> record{};
 };
 
 // What bpf_redirect left behind; read by the hook when the program returns REDIRECT.

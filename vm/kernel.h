@@ -11,6 +11,7 @@
 #include "vm/btf.h"
 #include "vm/invocation.h"
 #include "vm/object_fd.h"
+#include "vm/perf_event.h"
 #include "vm/program.h"
 #include "vm/verifier.h"
 
@@ -87,6 +88,7 @@ class Kernel : public MapResolver, public ObjectResolver {
 
   std::shared_ptr<Map> map_by_fd(int fd) override { return maps.by_fd(fd); }
   std::shared_ptr<const Program> program_by_fd(int fd) override { return programs.by_fd(fd); }
+  std::shared_ptr<PerfEvent> perf_event_by_fd(int fd) override { return perf_events.by_fd(fd); }
 
   Engine& engine() { return engine_; }
   const KernelOptions& options() const { return options_; }
@@ -96,6 +98,7 @@ class Kernel : public MapResolver, public ObjectResolver {
   ObjectTable<Map> maps;
   ObjectTable<Program> programs;
   ObjectTable<Btf> btfs;
+  ObjectTable<PerfEvent> perf_events;
 
  private:
   Engine& engine_;

@@ -187,6 +187,10 @@ Result<void> Object::prepare() {
       pinned.emplace_back(name);
       bpf_map__set_pin_path(map, nullptr);
     }
+    // libbpf would ask the host for its CPUs.
+    if (bpf_map__type(map) == BPF_MAP_TYPE_PERF_EVENT_ARRAY && bpf_map__max_entries(map) == 0) {
+      bpf_map__set_max_entries(map, kernel_.options().possible_cpus);
+    }
     if (find_map_type(bpf_map__type(map)) == nullptr) {
       const char* type = libbpf_bpf_map_type_str(bpf_map__type(map));
       return fail(ExitCode::program_rejected, "{}: map {} is of type {}, which does not exist here",

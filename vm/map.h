@@ -17,6 +17,8 @@
 namespace xnic::vm {
 
 class Btf;
+class Map;
+class PerfEvent;
 class Program;
 
 inline constexpr int kErrorNotSupported = 524;  // the kernel's ENOTSUPP; errno.h has none
@@ -42,6 +44,7 @@ struct RedirectEntry {
   uint64_t socket = 0;      // xskmap: inode of the AF_XDP socket
   // Runs on the packet at its destination (devmap, cpumap); may be null.
   std::shared_ptr<const Program> program{};
+  int inner_map_fd = 0;  // array_of_maps, hash_of_maps: a map that all inner ones are like
 };
 
 // A BPF map: the kernel's meaning of keys, values, flags and errors. Two faces:
@@ -105,6 +108,11 @@ class Map {
   virtual bool accepts(const Program&) { return true; }
   // Lets go of all programs that entries hold: they may own this map in turn.
   virtual void release_programs() {}
+  // Of array_of_maps and hash_of_maps: the map at a key, null if there is none, and what all inner
+  // maps are like. lookup() gives the inner map's address, which a program may use for as long as
+  // the engine holds on to what inner_map() gave. Null for every other type.
+  virtual std::shared_ptr<Map> inner_map(const uint8_t*) const { return nullptr; }
+  virtual const MapSpec* inner_spec() const { return nullptr; }
 
   uint32_t id = 0;                 // given by the Kernel
   bool frozen = false;             // BPF_MAP_FREEZE: user space may not write
@@ -115,13 +123,16 @@ class Map {
   uint32_t possible_cpus_;
 };
 
-// Resolves what user space names by descriptor inside map values (a program for prog_array).
+// Resolves what user space names by descriptor inside map values. Null for a descriptor of
+// something else.
 class ObjectResolver {
  public:
   virtual ~ObjectResolver() = default;
   virtual std::shared_ptr<const Program> program_by_fd(int fd) = 0;
   // Whether the machine has a network interface of this index; a devmap takes no other.
   virtual bool has_interface(uint32_t) { return true; }
+  virtual std::shared_ptr<Map> map_by_fd(int) { return nullptr; }
+  virtual std::shared_ptr<PerfEvent> perf_event_by_fd(int) { return nullptr; }
 };
 
 struct MapContext {

@@ -13,6 +13,10 @@
 #include "vm/maps/prog_array.h"
 #include "vm/maps/queue_stack.h"
 #include "vm/maps/xskmap.h"
+#include "vm/maps/map_in_map.h"
+#include "vm/maps/perf_event_array.h"
+#include "vm/maps/prog_array.h"
+#include "vm/maps/ringbuf.h"
 
 namespace xnic::vm {
 namespace {
@@ -21,6 +25,8 @@ constexpr std::array kMapTypes{
     MapType{BPF_MAP_TYPE_HASH, "hash", check_hash, create_hash},
     MapType{BPF_MAP_TYPE_ARRAY, "array", check_array, create_array},
     MapType{BPF_MAP_TYPE_PROG_ARRAY, "prog_array", check_prog_array, create_prog_array},
+    MapType{BPF_MAP_TYPE_PERF_EVENT_ARRAY, "perf_event_array", check_perf_event_array,
+            create_perf_event_array},
     MapType{BPF_MAP_TYPE_PERCPU_HASH, "percpu_hash", check_percpu_hash, create_percpu_hash},
     MapType{BPF_MAP_TYPE_PERCPU_ARRAY, "percpu_array", check_percpu_array, create_percpu_array},
     MapType{BPF_MAP_TYPE_LPM_TRIE, "lpm_trie", check_lpm_trie, create_lpm_trie},
@@ -34,6 +40,9 @@ constexpr std::array kMapTypes{
     MapType{BPF_MAP_TYPE_DEVMAP_HASH, "devmap_hash", check_devmap, create_devmap_hash},
     MapType{BPF_MAP_TYPE_CPUMAP, "cpumap", check_cpumap, create_cpumap},
     MapType{BPF_MAP_TYPE_XSKMAP, "xskmap", check_xskmap, create_xskmap},
+    MapType{BPF_MAP_TYPE_ARRAY_OF_MAPS, "array_of_maps", check_array_of_maps, create_array_of_maps},
+    MapType{BPF_MAP_TYPE_HASH_OF_MAPS, "hash_of_maps", check_hash_of_maps, create_hash_of_maps},
+    MapType{BPF_MAP_TYPE_RINGBUF, "ringbuf", check_ringbuf, create_ringbuf},
 };
 
 }  // namespace

@@ -15,6 +15,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "vm/host_calls.h"
+
 extern "C" long __real_syscall(long number, ...);
 
 namespace xnic::vm {
@@ -98,7 +100,8 @@ long map_create(Kernel& kernel, bpf_attr& attr) {
                .name = {},
                .map_extra = attr.map_extra,
                .btf_key_type_id = attr.btf_key_type_id,
-               .btf_value_type_id = attr.btf_value_type_id};
+               .btf_value_type_id = attr.btf_value_type_id,
+               .inner_map_fd = static_cast<int>(attr.inner_map_fd)};
   if (const int error = type->check(spec); error != 0) return error;
   if (const int error = copy_name(attr.map_name, spec.name); error != 0) return error;
   std::shared_ptr<const Btf> btf;
@@ -521,6 +524,7 @@ long bpf_syscall(Kernel& kernel, uint32_t command, bpf_attr* attributes, uint32_
 
 KernelScope::KernelScope(Kernel& kernel) : outer_(kernel_in_scope) { kernel_in_scope = &kernel; }
 KernelScope::~KernelScope() { kernel_in_scope = outer_; }
+Kernel* KernelScope::current() { return kernel_in_scope; }
 
 }  // namespace xnic::vm
 
@@ -532,6 +536,13 @@ extern "C" long __wrap_syscall(long number, ...) {
   for (long& argument : a) argument = va_arg(arguments, long);
   va_end(arguments);
   xnic::vm::Kernel* kernel = xnic::vm::kernel_in_scope;
+  if (number == __NR_perf_event_open && kernel != nullptr) {
+    const long answer = xnic::vm::perf_event_open(
+        *kernel, std::bit_cast<const perf_event_attr*>(a[0]), static_cast<int>(a[2]));
+    if (answer >= 0) return answer;
+    errno = static_cast<int>(-answer);
+    return -1;
+  }
   if (number != __NR_bpf || kernel == nullptr) {
     return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
   }

@@ -23,6 +23,8 @@ class KernelScope {
  public:
   explicit KernelScope(Kernel& kernel);
   ~KernelScope();
+  // The innermost kernel in scope on this thread; null if there is none.
+  static Kernel* current();
   KernelScope(const KernelScope&) = delete;
   KernelScope& operator=(const KernelScope&) = delete;
 

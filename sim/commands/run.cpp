@@ -10,11 +10,13 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <iterator>
 
 #include "jit/jit_engine.h"
 #include "nic/profile.h"
 #include "sim/attachment.h"
 #include "sim/commands/command.h"
+#include "sim/events.h"
 #include "sim/map_file.h"
 #include "sim/progress.h"
 #include "sim/recorder.h"
@@ -49,6 +51,7 @@ struct Arguments {
   bool untimed = false;
   bool strict = false;
   bool json = false;
+  std::vector<std::string> events;  // "true" for a bare --events, or MAP=TYPE
 };
 
 // CLI11 leaves the sign to strtoull, which takes -1 for the largest number.
@@ -110,6 +113,11 @@ void describe(CLI::App& app, Arguments& a) {
                  "write verdicts.pcapng, packets.ndjson and report.json there")
       ->type_name("DIR");
   app.add_flag("-j,--json", a.json, "print the report as JSON");
+  app.add_flag("--events", a.events,
+               "print what programs put into ring buffers and perf events, a line of JSON each; "
+               "MAP=TYPE says the BTF type of a map's records (repeatable)")
+      ->type_name("[MAP=TYPE]")
+      ->take_all();
   app.add_flag("--strict", a.strict, "a truncated capture is an error");
 }
 
@@ -165,6 +173,35 @@ Result<void> fill_maps(const Attachments& attachments, const std::vector<std::st
 std::unique_ptr<vm::Engine> make_engine(const std::string& name) {
   if (name == "interpreter") return std::make_unique<vm::Interpreter>();
   return std::make_unique<jit::JitEngine>();
+}
+
+// The reader that --events asks for; null without it. With -j standard output is the report's, and
+// the lines go to events.ndjson.
+Result<std::unique_ptr<EventReader>> make_event_reader(const Arguments& a, vm::Kernel& kernel,
+                                                       const Attachments& attachments,
+                                                       std::unique_ptr<traces::OutputFile>& file) {
+  if (a.events.empty()) return nullptr;
+  std::vector<std::string> types;
+  std::ranges::copy_if(a.events, std::back_inserter(types),
+                       [](const std::string& word) { return word != "true"; });
+  EventReader::Line line = [](std::string_view text) { fmt::print("{}\n", text); };
+  if (a.json) {
+    if (a.output.empty()) {
+      return fail(ExitCode::usage,
+                  "--events with -j needs -o DIR: standard output is the report's, and the events "
+                  "go to DIR/events.ndjson");
+    }
+    auto made =
+        traces::OutputFile::create((std::filesystem::path(a.output) / "events.ndjson").string());
+    if (!made) return tl::unexpected(made.error());
+    file = std::move(*made);
+    line = [&file = *file](std::string_view text) {
+      const std::string whole = std::string(text) + "\n";
+      // The first error comes again from finish().
+      static_cast<void>(file.write({reinterpret_cast<const uint8_t*>(whole.data()), whole.size()}));
+    };
+  }
+  return EventReader::create(kernel, attachments, types, std::move(line));
 }
 
 // Counts outcomes that nobody wants written.
@@ -260,6 +297,10 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
     recorder = std::move(*made);
   }
 
+  std::unique_ptr<traces::OutputFile> events_file;
+  const auto events = make_event_reader(a, kernel, *attachments, events_file);
+  if (!events) return tl::unexpected(events.error());
+
   Report report;
   for (const auto& object : attachments->objects) {
     report.warnings.insert(report.warnings.end(), object->notes().begin(), object->notes().end());
@@ -286,6 +327,11 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
       .mtu = a.mtu,
       .lossy = !a.rate.empty(),
       .trace = [](std::string_view line) { fmt::print(stderr, "trace: {}\n", line); }};
+  if (*events != nullptr) {
+    options.record = [&reader = **events](vm::Map& map, const vm::Environment& environment) {
+      reader.read(map, environment);
+    };
+  }
   NoRecord nothing;
   OutcomeSink& sink = recorder != nullptr ? static_cast<OutcomeSink&>(*recorder) : nothing;
   const auto start = std::chrono::steady_clock::now();
@@ -316,6 +362,10 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
     written = recorder->paths();
     written.push_back((std::filesystem::path(a.output) / "report.json").string());
   }
+  if (events_file != nullptr) {
+    if (auto finished = events_file->finish(); !finished) return tl::unexpected(finished.error());
+    written.push_back((std::filesystem::path(a.output) / "events.ndjson").string());
+  }
   for (const std::string& warning : report.warnings) fmt::print(stderr, "xnic: {}\n", warning);
   if (a.json) {
     fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
@@ -343,8 +393,18 @@ Result<ExitCode> run_command(int argc, char** argv) {
   app.footer(
       "Exit codes: 0 done, 1 an expectation failed, 2 usage, 3 program rejected, 4 bad input,\n"
       "5 fault at run time, 77 not available on this machine.");
+  // "--events MAP=TYPE" is one option, though a bare --events takes no word.
+  std::vector<std::string> words(argv, argv + argc);
+  for (size_t i = 0; i + 1 < words.size(); ++i) {
+    const std::string& next = words[i + 1];
+    if (words[i] != "--events" || next.starts_with('-') || next.find('=') == next.npos) continue;
+    words[i] += "=" + next;
+    words.erase(words.begin() + static_cast<ptrdiff_t>(i) + 1);
+  }
+  std::vector<char*> joined;
+  for (std::string& word : words) joined.push_back(word.data());
   try {
-    app.parse(argc, argv);
+    app.parse(static_cast<int>(joined.size()), joined.data());
   } catch (const CLI::CallForHelp&) {
     fmt::print("{}", app.help());
     return ExitCode::done;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <random>
 #include <set>
 
@@ -275,7 +276,20 @@ TEST_P(MapContract, AnswersAnySpecWithAMapOrAnError) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryType, MapContract, testing::ValuesIn(map_types()),
+// Ring buffers, perf event arrays and maps of maps have tests of their own: user space does not
+// read there what it wrote.
+bool is_store_of_values(const MapType& row) {
+  return row.type != BPF_MAP_TYPE_RINGBUF && row.type != BPF_MAP_TYPE_PERF_EVENT_ARRAY &&
+         row.type != BPF_MAP_TYPE_ARRAY_OF_MAPS && row.type != BPF_MAP_TYPE_HASH_OF_MAPS;
+}
+
+std::vector<MapType> stores_of_values() {
+  std::vector<MapType> rows;
+  std::ranges::copy_if(map_types(), std::back_inserter(rows), is_store_of_values);
+  return rows;
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryType, MapContract, testing::ValuesIn(stores_of_values()),
                          [](const auto& row) { return std::string(row.param.name); });
 INSTANTIATE_TEST_SUITE_P(EveryType, KeyedMapContract, testing::ValuesIn(keyed_types()),
                          [](const auto& row) { return std::string(row.param.name); });
