@@ -481,6 +481,7 @@ long bpf_syscall(Kernel& kernel, uint32_t command, bpf_attr* attributes, uint32_
 
 KernelScope::KernelScope(Kernel& kernel) : outer_(kernel_in_scope) { kernel_in_scope = &kernel; }
 KernelScope::~KernelScope() { kernel_in_scope = outer_; }
+Kernel* KernelScope::current() { return kernel_in_scope; }
 
 }  // namespace xnic::vm
 
