@@ -281,6 +281,8 @@ constexpr SectionCase kSectionCases[] = {
     {"classifier", BPF_PROG_TYPE_SCHED_CLS, HookPoint::tc_ingress},
     {"classifier/egress", BPF_PROG_TYPE_SCHED_CLS, HookPoint::tc_egress},
     {"classifier/anything", BPF_PROG_TYPE_SCHED_CLS, HookPoint::tc_ingress},
+    {"action", BPF_PROG_TYPE_SCHED_ACT, {}},
+    {"action/mark", BPF_PROG_TYPE_SCHED_ACT, {}},
     {"ingress", BPF_PROG_TYPE_SCHED_CLS, HookPoint::tc_ingress},
 };
 
