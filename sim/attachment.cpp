@@ -61,7 +61,8 @@ std::string list_programs(const vm::Object& object) {
 
 class Attacher {
  public:
-  explicit Attacher(vm::Kernel& kernel) : kernel_(kernel) {}
+  Attacher(vm::Kernel& kernel, const AttachRequest& request)
+      : kernel_(kernel), options_{.btf_path = request.btf, .programs = wanted(request)} {}
 
   Result<void> by_section(const std::string& path, const std::string& name) {
     auto object = open(path);
@@ -125,7 +126,7 @@ class Attacher {
     for (const auto& object : done_.objects) {
       if (object->path() == path) return object.get();
     }
-    auto object = vm::Object::load(kernel_, path);
+    auto object = vm::Object::load(kernel_, path, options_);
     if (!object) return tl::unexpected(object.error());
     done_.objects.push_back(std::move(*object));
     return done_.objects.back().get();
@@ -147,14 +148,27 @@ class Attacher {
                 object.path(), name, list_programs(object));
   }
 
+  // The programs that are named, so that those load whose section holds them back.
+  static std::vector<std::string> wanted(const AttachRequest& request) {
+    std::vector<std::string> names;
+    if (!request.program.empty()) names.push_back(request.program);
+    for (const std::string& text : request.attach) {
+      if (const auto parsed = parse(text); parsed && !parsed->program.empty()) {
+        names.push_back(parsed->program);
+      }
+    }
+    return names;
+  }
+
   vm::Kernel& kernel_;
+  vm::ObjectOptions options_;
   Attachments done_;
 };
 
 }  // namespace
 
 Result<Attachments> attach_programs(vm::Kernel& kernel, const AttachRequest& request) {
-  Attacher attacher(kernel);
+  Attacher attacher(kernel, request);
   for (const std::string& text : request.attach) {
     if (auto done = attacher.outright(text); !done) return tl::unexpected(done.error());
   }

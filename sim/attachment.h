@@ -18,6 +18,7 @@ struct AttachRequest {
   std::optional<std::string> object;  // path
   std::string program;                // picks one of `object`'s programs; empty: by section
   std::vector<std::string> attach;    // "[nic0/]HOOK=OBJECT[:PROGRAM]"
+  std::string btf;                    // types of the kernel for CO-RE; empty: the emulated one's
 };
 
 // Objects loaded into a kernel, each file once, and their programs at the hooks.

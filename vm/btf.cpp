@@ -25,4 +25,9 @@ std::string_view Btf::type_name(uint32_t type_id) const {
   return type == nullptr ? std::string_view() : string_at(type->name_off);
 }
 
+bool Btf::is_static_function(uint32_t type_id) const {
+  const btf_type* type = btf__type_by_id(parsed_, type_id);
+  return type != nullptr && btf_is_func(type) && btf_vlen(type) == BTF_FUNC_STATIC;
+}
+
 }  // namespace xnic::vm

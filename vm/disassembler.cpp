@@ -33,6 +33,11 @@ std::string atomic(const bpf_insn& insn, const Opcode& op) {
   if (!atomic_operation_exists(insn.imm)) {
     return fmt::format("unknown atomic operation 0x{:x}", static_cast<uint32_t>(insn.imm));
   }
+  if (insn.imm == kLoadAcquire) {
+    return fmt::format("r{} = load_acquire(({} *)(r{} {:+d}))", uint32_t{insn.dst_reg}, op.symbol,
+                       src, insn.off);
+  }
+  if (insn.imm == kStoreRelease) return fmt::format("store_release({}, r{})", place, src);
   if (insn.imm == kAtomicCompareExchange) {
     return fmt::format("r0 = atomic{}_cmpxchg({}, r0, r{})", suffix, place, src);
   }
@@ -123,6 +128,8 @@ std::string disassemble(std::span<const bpf_insn> instructions, uint32_t index) 
       return fmt::format("{} pc{:+d}", op.symbol, jump_distance(insn));
     case Kind::jump_if:
       return jump_if(insn, op);
+    case Kind::may_goto:
+      return fmt::format("may_goto pc{:+d}", insn.off);
     case Kind::call:
       return call(insn);
     case Kind::exit:

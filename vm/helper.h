@@ -17,6 +17,7 @@ enum class Argument : uint8_t {
   none,
   any,            // any initialised value
   context,        // the program's context, unmodified
+  function,       // a callback: the index of the first instruction of a static function
   map,            // a map, known when the program is verified
   map_key,        // key_size readable bytes of the map argument
   map_value,      // value_size readable bytes of the map argument

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "vm/helper.h"
+#include "vm/helpers/callbacks.h"
 #include "vm/helpers/events.h"
 #include "vm/map.h"
 
@@ -252,6 +253,20 @@ constexpr std::array kHelpers = {
            R::integer,
            {A::map, A::any},
            ringbuf_query},
+    Helper{BPF_FUNC_for_each_map_elem,
+           "bpf_for_each_map_elem",
+           false,
+           kAnyType,
+           R::integer,
+           {A::map, A::function, A::any, A::any},
+           for_each_map_elem},
+    Helper{BPF_FUNC_loop,
+           "bpf_loop",
+           false,
+           kAnyType,
+           R::integer,
+           {A::any, A::function, A::any, A::any},
+           loop},
 };
 
 // Helpers that go only with some map types, and map types that go only with some helpers: both

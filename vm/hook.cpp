@@ -2,6 +2,8 @@
 
 #include <linux/pkt_cls.h>
 
+#include "vm/section.h"
+
 namespace xnic::vm {
 namespace {
 
@@ -34,13 +36,8 @@ std::optional<HookPoint> parse_hook(std::string_view name) {
 }
 
 std::optional<HookPoint> hook_of_section(std::string_view section) {
-  if (section.starts_with('?')) section.remove_prefix(1);
-  const std::string_view first = section.substr(0, section.find('/'));
-  if (first == "xdp" || first == "xdp.frags") return HookPoint::xdp_native;
-  if (first == "tc" || first == "tcx" || first == "classifier") {
-    return section.ends_with("/egress") ? HookPoint::tc_egress : HookPoint::tc_ingress;
-  }
-  return std::nullopt;
+  const Section* row = find_section(section);
+  return row == nullptr ? std::nullopt : row->hook;
 }
 
 bpf_prog_type hook_program_type(HookPoint point) { return row(point).type; }

@@ -21,8 +21,8 @@ inline constexpr size_t kHookPoints = 5;
 // The words of the command line and of every output: "xdp.offload", ..., "tc.egress".
 std::string_view hook_name(HookPoint point);
 std::optional<HookPoint> parse_hook(std::string_view name);
-// Where a program of this ELF section attaches: "xdp", "xdp.frags" natively, "tc", "classifier",
-// "tc/ingress", "tcx/ingress" at tc.ingress, "tc/egress" and its like at tc.egress.
+// Where a program of this ELF section attaches, by the table of vm/section.h: "xdp" natively, "tc"
+// at tc.ingress, "tc/egress" at tc.egress.
 std::optional<HookPoint> hook_of_section(std::string_view section);
 // The program type that attaches there.
 bpf_prog_type hook_program_type(HookPoint point);

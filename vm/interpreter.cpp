@@ -14,7 +14,9 @@
 
 #include "vm/helper.h"
 #include "vm/interpreter_alu.h"
+#include "vm/interpreter_atomics.h"
 #include "vm/interpreter_memory.h"
+#include "vm/interpreter_packet.h"
 #include "vm/invocation.h"
 #include "vm/isa.h"
 #include "vm/program_type.h"
@@ -44,9 +46,10 @@ struct Caller {
   const Program* program;
   uint32_t next;
   std::array<uint64_t, 5> saved;  // r6 to r10
+  uint32_t loops;                 // what is left to its may_goto
 };
 
-class Run {
+class Run : public Callbacks {
  public:
   Run(const Program& program, Invocation& invocation)
       : program_(&program),
@@ -97,9 +100,17 @@ class Run {
                                               sizeof(T), static_cast<T>(value));
   }
 
-  template <class T>
-  bool atomic(const bpf_insn& insn, uint64_t* r);
   bool call_helper(uint32_t index, uint64_t* r);
+  // Runs from `start` until the function there returns, on a fresh frame; leaves r0 in r[0].
+  uint32_t run_function(uint32_t start, uint64_t* r);
+  uint64_t call(uint64_t function, const std::array<uint64_t, 5>& arguments) override;
+  void grant_value(const Map& map, const uint8_t* value) override {
+    memory_.grant(reinterpret_cast<uintptr_t>(value), map.spec().value_size, map.spec().flags);
+  }
+  void lend(const uint8_t* start, uint64_t size) override {
+    memory_.lend(reinterpret_cast<uintptr_t>(start), size);
+  }
+  void take_back() override { memory_.take_back(); }
   TailCall tail_call(uint32_t index, uint64_t* r);
   // A sentence on what is wrong with an argument; empty if nothing is.
   std::string check_argument(const Helper& helper, uint32_t number, const uint64_t* r,
@@ -123,6 +134,7 @@ class Run {
   RunMemory memory_;
   std::vector<Caller> callers_;
   uint32_t tail_calls_ = 0;
+  uint64_t count_ = 0;  // instructions so far, kept here while a helper runs
   std::vector<std::shared_ptr<const Program>> tail_called_;  // kept alive until the run ends
   std::vector<std::shared_ptr<Map>> inner_maps_;             // found in maps of maps; likewise
 };
@@ -131,54 +143,21 @@ class Run {
 void Run::access_fault(uint32_t index, const uint64_t* r) {
   const bpf_insn& insn = program_->instructions()[index];
   const Opcode& op = opcode(insn);
-  const bool reads = op.kind == Kind::load || op.kind == Kind::load_signed;
+  const bool acquires = op.kind == Kind::atomic && insn.imm == kLoadAcquire;
+  const bool reads = op.kind == Kind::load || op.kind == Kind::load_signed || acquires;
   const uint64_t address = r[reads ? insn.src_reg : insn.dst_reg] + static_cast<uint64_t>(insn.off);
-  const std::string_view verb = op.kind == Kind::atomic ? "updates" : reads ? "reads" : "writes";
+  const bool updates = op.kind == Kind::atomic && !is_ordered_access(insn);
+  const std::string_view verb = updates ? "updates" : reads ? "reads" : "writes";
   const uint32_t width = op.width;
   if (in_context(address)) {
     fault(index, fmt::format("{} {} bytes at offset {} of the context, which {} programs may not",
                              verb, width, context_offset(address), type_.name));
   } else if (op.kind == Kind::atomic && address % width != 0) {
     fault(index,
-          fmt::format("updates {} bytes at an address that is no multiple of {}", width, width));
+          fmt::format("{} {} bytes at an address that is no multiple of {}", verb, width, width));
   } else {
     fault(index, fmt::format("{} {} bytes at {}", verb, width, memory_.describe(address)));
   }
-}
-
-template <class T>
-bool Run::atomic(const bpf_insn& insn, uint64_t* r) {
-  const uint64_t address = r[insn.dst_reg] + static_cast<uint64_t>(insn.off);
-  if (address % sizeof(T) != 0 || !memory_.may_update(*program_, address, sizeof(T))) return false;
-  T* place = reinterpret_cast<T*>(address);
-  const T operand = static_cast<T>(r[insn.src_reg]);
-  T before{};
-  switch (insn.imm & ~kAtomicFetch) {
-    case BPF_ADD:
-      before = __atomic_fetch_add(place, operand, __ATOMIC_SEQ_CST);
-      break;
-    case BPF_OR:
-      before = __atomic_fetch_or(place, operand, __ATOMIC_SEQ_CST);
-      break;
-    case BPF_AND:
-      before = __atomic_fetch_and(place, operand, __ATOMIC_SEQ_CST);
-      break;
-    case BPF_XOR:
-      before = __atomic_fetch_xor(place, operand, __ATOMIC_SEQ_CST);
-      break;
-    case kAtomicExchange & ~kAtomicFetch:
-      before = __atomic_exchange_n(place, operand, __ATOMIC_SEQ_CST);
-      break;
-    default: {
-      T expected = static_cast<T>(r[0]);
-      __atomic_compare_exchange_n(place, &expected, operand, false, __ATOMIC_SEQ_CST,
-                                  __ATOMIC_SEQ_CST);
-      r[0] = expected;
-      return true;
-    }
-  }
-  if ((insn.imm & kAtomicFetch) != 0) r[insn.src_reg] = before;
-  return true;
 }
 
 const Map* Run::find_map(uint64_t address) const {
@@ -237,6 +216,12 @@ std::string Run::check_argument(const Helper& helper, uint32_t number, const uin
     case Argument::none:
     case Argument::any:
       return {};
+    case Argument::function:
+      if (value != 0 && std::ranges::find(program_->subprograms(), value, &Subprogram::start) !=
+                            program_->subprograms().end()) {
+        return {};
+      }
+      return fmt::format("gives {} no function of the program in r{}", helper.name, number + 1);
     case Argument::context:
       if (value == reinterpret_cast<uintptr_t>(&invocation_.packet)) return {};
       return fmt::format("gives {} no context in r{}", helper.name, number + 1);
@@ -293,7 +278,9 @@ bool Run::call_helper(uint32_t index, uint64_t* r) {
     return true;
   }
   if (helper.arguments[0] == Argument::record) memory_.records().close(r[1]);
+  invocation_.callbacks = this;
   r[0] = helper.function(invocation_, r[1], r[2], r[3], r[4], r[5]);
+  if (invocation_.fault) return false;
   if (helper.returns == Returns::map_value_or_null && r[0] != 0 && map != nullptr) {
     memory_.grant(r[0], map->spec().value_size, map->spec().flags);
   }
@@ -386,11 +373,34 @@ uint64_t Run::execute() {
   // The fields of an instruction can name 16 registers; the verifier lets 11 through.
   uint64_t r[16] = {};
   r[1] = reinterpret_cast<uintptr_t>(&invocation_.packet);
+  discard_open_records(run_function(0, r));
+  invocation_.instructions += count_;
+  return r[0];
+}
+
+uint64_t Run::call(uint64_t function, const std::array<uint64_t, 5>& arguments) {
+  uint64_t r[16] = {};
+  std::copy(arguments.begin(), arguments.end(), &r[1]);
+  // A function may leave through a tail call, which ends with the function, too.
+  const Program* const program = program_;
+  if (memory_.frames() == RunMemory::kFrames) {
+    fault(static_cast<uint32_t>(function),
+          fmt::format("is called deeper than {} frames", RunMemory::kFrames));
+    return 0;
+  }
+  run_function(static_cast<uint32_t>(function), r);
+  program_ = program;
+  return r[0];
+}
+
+uint32_t Run::run_function(uint32_t start, uint64_t* r) {
+  const size_t outermost = callers_.size();
   r[10] = memory_.push_frame();
   const bpf_insn* code = program_->instructions().data();
-  uint64_t count = 0;
-  uint32_t at = 0;
-  uint32_t next = 0;
+  uint64_t count = count_;
+  uint32_t loops = kMaxLoops;
+  uint32_t at = start;
+  uint32_t next = start;
 
   for (;;) {
     at = next;
@@ -437,11 +447,30 @@ uint64_t Run::execute() {
         XNIC_LOAD_SIGNED(BPF_B, uint8_t)
         XNIC_LOAD_SIGNED(BPF_H, uint16_t)
         XNIC_LOAD_SIGNED(BPF_W, uint32_t)
+      case BPF_LD | BPF_ABS | BPF_B:
+      case BPF_LD | BPF_ABS | BPF_H:
+      case BPF_LD | BPF_ABS | BPF_W:
+      case BPF_LD | BPF_IND | BPF_B:
+      case BPF_LD | BPF_IND | BPF_H:
+      case BPF_LD | BPF_IND | BPF_W:
+        if (r[6] != reinterpret_cast<uintptr_t>(&invocation_.packet)) {
+          fault(at, "finds no context in r6");
+          goto end;
+        }
+        if (load_packet(invocation_.packet, insn, r)) break;
+        r[0] = 0;
+        goto leave;
       case BPF_STX | BPF_ATOMIC | BPF_W:
-        if (!atomic<uint32_t>(insn, r)) goto bad_access;
+        if (!atomic<uint32_t>(memory_, *program_, insn, r)) goto bad_access;
+        break;
+      case BPF_STX | BPF_ATOMIC | BPF_B:
+        if (!ordered_access<uint8_t>(memory_, *program_, insn, r)) goto bad_access;
+        break;
+      case BPF_STX | BPF_ATOMIC | BPF_H:
+        if (!ordered_access<uint16_t>(memory_, *program_, insn, r)) goto bad_access;
         break;
       case BPF_STX | BPF_ATOMIC | BPF_DW:
-        if (!atomic<uint64_t>(insn, r)) goto bad_access;
+        if (!atomic<uint64_t>(memory_, *program_, insn, r)) goto bad_access;
         break;
         XNIC_JUMP(BPF_JEQ, ==, uint64_t, uint32_t)
         XNIC_JUMP(BPF_JNE, !=, uint64_t, uint32_t)
@@ -462,6 +491,10 @@ uint64_t Run::execute() {
         next = at + 1 + static_cast<uint32_t>(insn.imm);
         if (insn.imm < 0 && count > kRunLimit) goto past_limit;
         break;
+      case BPF_JMP | kJumpCounted:
+        taken = loops == 0;
+        loops -= taken ? 0 : 1;
+        goto jump;
       jump:
         if (!taken) break;
         next = at + 1 + static_cast<uint32_t>(insn.off);
@@ -474,19 +507,28 @@ uint64_t Run::execute() {
             fault(at, fmt::format("calls deeper than {} frames", RunMemory::kFrames));
             goto end;
           }
-          callers_.push_back({program_, next, {r[6], r[7], r[8], r[9], r[10]}});
+          callers_.push_back({program_, next, {r[6], r[7], r[8], r[9], r[10]}, loops});
+          loops = kMaxLoops;
           next = at + 1 + static_cast<uint32_t>(insn.imm);
           r[10] = memory_.push_frame();
           break;
         }
+        if (is_poisoned_call(insn)) {
+          fault(at, "needs a type, field or function that this kernel does not have");
+          goto end;
+        }
         if (insn.imm != BPF_FUNC_tail_call) {
-          if (!call_helper(at, r)) goto end;
+          count_ = count;
+          taken = call_helper(at, r);
+          count = count_;
+          if (!taken) goto end;
           break;
         }
         switch (tail_call(at, r)) {
           case TailCall::taken:
             code = program_->instructions().data();
             next = 0;
+            loops = kMaxLoops;
             memory_.clear_frame();
             break;
           case TailCall::not_taken:
@@ -495,12 +537,14 @@ uint64_t Run::execute() {
             goto end;
         }
         break;
+      leave:
       case BPF_JMP | BPF_EXIT: {
-        if (callers_.empty()) goto end;
+        if (callers_.size() == outermost) goto end;
         const Caller& caller = callers_.back();
         program_ = caller.program;
         code = program_->instructions().data();
         next = caller.next;
+        loops = caller.loops;
         std::copy(caller.saved.begin(), caller.saved.end(), &r[6]);
         callers_.pop_back();
         memory_.pop_frame();
@@ -519,9 +563,9 @@ uint64_t Run::execute() {
     break;
   }
 end:
-  discard_open_records(at);
-  invocation_.instructions += count;
-  return r[0];
+  count_ = count;
+  memory_.pop_frame();
+  return at;
 }
 
 #undef XNIC_ALU

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -62,6 +63,12 @@ class RunMemory {
             in_map(program, address, size, true));
   }
 
+  bool in_packet(uint64_t address, uint64_t size) const {
+    const uint64_t offset = address - reinterpret_cast<uintptr_t>(packet_.data_meta());
+    const auto length = static_cast<uint64_t>(packet_.data_end() - packet_.data_meta());
+    return offset < length && size <= length - offset;
+  }
+
   // Opens a map value to the program for the rest of the run. Values stay readable until the map
   // dies, so a grant is never taken back.
   void grant(uint64_t start, uint64_t size, uint32_t map_flags) {
@@ -86,6 +93,9 @@ class RunMemory {
 
   // Ring buffer records, which are memory of the program for a time.
   RunRecords& records() { return records_; }
+  // Opens memory of a helper for reading, until it is taken back; the last lent goes first.
+  void lend(uint64_t start, uint64_t size) { lent_.push_back({start, size, true, false}); }
+  void take_back() { lent_.pop_back(); }
 
   // What lies at the address, for the sentence of a fault: "offset 62 of the packet, ...".
   std::string describe(uint64_t address) const {
@@ -152,12 +162,6 @@ class RunMemory {
     return within < kFrameBytes && size <= kFrameBytes - within;
   }
 
-  bool in_packet(uint64_t address, uint64_t size) const {
-    const uint64_t offset = address - reinterpret_cast<uintptr_t>(packet_.data_meta());
-    const auto length = static_cast<uint64_t>(packet_.data_end() - packet_.data_meta());
-    return offset < length && size <= length - offset;
-  }
-
   bool in_map(const Program& program, uint64_t address, uint64_t size, bool write) {
     for (uint32_t i = 0; i < recent_count_; ++i) {
       if (recent_[i].holds(address, size)) return recent_[i].allows(write);
@@ -168,6 +172,9 @@ class RunMemory {
         const Region& region = std::prev(after)->second;
         if (region.holds(address, size)) return region.allows(write);
       }
+    }
+    for (const Region& region : lent_) {
+      if (region.holds(address, size)) return region.allows(write);
     }
     for (const std::shared_ptr<Map>& map : program.maps()) {
       const std::span<uint8_t> value = map->direct_value();
@@ -188,6 +195,7 @@ class RunMemory {
   std::array<Region, 16> recent_;
   std::map<uint64_t, Region> older_;  // by start
   RunRecords records_;
+  std::vector<Region> lent_;
   alignas(16) uint8_t stack_[kFrames * kStride];
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -55,6 +56,20 @@ struct Fault {
   std::string message;  // a whole sentence that names program and instruction
 };
 
+// Runs a function of the program that called a helper, on behalf of that helper. An engine's.
+class Callbacks {
+ public:
+  virtual ~Callbacks() = default;
+  // `function` is the index of its first instruction, r1 to r5 its arguments. Gives r0. After a
+  // fault in the function the invocation's `fault` is set and the helper has to return at once.
+  virtual uint64_t call(uint64_t function, const std::array<uint64_t, 5>& arguments) = 0;
+  // Opens the value of a map to the program, as a lookup does.
+  virtual void grant_value(const Map& map, const uint8_t* value) = 0;
+  // Lends memory to the function for reading; taken back in the opposite order.
+  virtual void lend(const uint8_t* start, uint64_t size) = 0;
+  virtual void take_back() = 0;
+};
+
 // One run of a program on one packet: all that the run may touch, and what it leaves.
 struct Invocation {
   Packet& packet;
@@ -63,6 +78,8 @@ struct Invocation {
   // eBPF instructions executed, ld_imm64 counted once, as every engine counts them.
   uint64_t instructions = 0;
   std::optional<Fault> fault{};
+  // Set while an engine is in a helper that takes a callback.
+  Callbacks* callbacks = nullptr;
 };
 
 }  // namespace xnic::vm

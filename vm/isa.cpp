@@ -14,6 +14,8 @@ bool atomic_operation_exists(int32_t imm) {
     case BPF_XOR | kAtomicFetch:
     case kAtomicExchange:
     case kAtomicCompareExchange:
+    case kLoadAcquire:
+    case kStoreRelease:
       return true;
     default:
       return false;

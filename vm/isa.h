@@ -17,13 +17,20 @@ inline constexpr uint8_t kModeSigned = 0x80;  // BPF_MEMSX: sign-extending load
 inline constexpr int32_t kAtomicFetch = 0x01;
 inline constexpr int32_t kAtomicExchange = 0xe1;
 inline constexpr int32_t kAtomicCompareExchange = 0xf1;
+inline constexpr int32_t kLoadAcquire = 0x100;   // of any size, reads like a load
+inline constexpr int32_t kStoreRelease = 0x110;  // of any size, writes like a store
+inline constexpr uint8_t kJumpCounted = 0xe0;    // BPF_JCOND: may_goto
 inline constexpr uint8_t kPseudoKfuncCall = 2;
+// What libbpf puts in the place of an instruction whose CO-RE relocation this kernel's types do
+// not answer: a call of this helper. Programs guard it by a question for the type.
+inline constexpr int32_t kPoisonedCall = 0xbad2310;
 
 inline constexpr uint32_t kRegisters = 11;               // r0 to r10
 inline constexpr uint32_t kFrameBytes = 512;             // stack of one call frame
 inline constexpr uint32_t kMaxCallFrames = 8;            // of one program
 inline constexpr uint32_t kMaxTailCalls = 33;            // MAX_TAIL_CALL_CNT
 inline constexpr uint32_t kMaxInstructions = 1'000'000;  // of one program
+inline constexpr uint32_t kMaxLoops = 1u << 23;          // BPF_MAX_LOOPS: bpf_loop, may_goto
 
 enum class Kind : uint8_t {
   unknown,
@@ -31,14 +38,15 @@ enum class Kind : uint8_t {
   negate,           // dst = -dst
   byte_swap,        // dst = byte order change of its low imm bits
   load_immediate,   // two slots: 64-bit immediate or what src_reg names
-  load_packet,      // legacy BPF_LD_ABS and BPF_LD_IND, not run here
+  load_packet,      // legacy BPF_LD_ABS and BPF_LD_IND: r0 = bytes of r6's packet, in host order
   load,             // dst = *(unsigned *)(src + off)
   load_signed,      // dst = *(signed *)(src + off)
   store,            // *(dst + off) = src
   store_immediate,  // *(dst + off) = imm
-  atomic,           // imm names the operation
+  atomic,           // imm names the operation, load-acquire and store-release among them
   jump,             // unconditional
   jump_if,          // if dst OPERATION (src | imm)
+  may_goto,         // jumps once the function has used up its kMaxLoops
   call,
   exit,
 };
@@ -169,6 +177,11 @@ constexpr Opcode jump_opcode(uint8_t code, uint8_t width) {
     return operation == BPF_CALL ? Opcode{Kind::call, operation, width, false, "call"}
                                  : Opcode{Kind::exit, operation, width, false, "exit"};
   }
+  if (operation == kJumpCounted) {
+    return from_register || width == 4
+               ? Opcode{}
+               : Opcode{Kind::may_goto, operation, width, false, "may_goto"};
+  }
   const std::string_view symbol = jump_symbol(operation);
   if (symbol.empty()) return {};
   return {Kind::jump_if, operation, width, from_register, symbol};
@@ -199,7 +212,7 @@ constexpr Opcode memory_opcode(uint8_t code) {
       return {};
     default:
       if (mode == BPF_MEM) return {Kind::store, 0, width, true, access_symbol(width, false)};
-      if (mode == BPF_ATOMIC && width >= 4) {
+      if (mode == BPF_ATOMIC) {
         return {Kind::atomic, 0, width, true, access_symbol(width, false)};
       }
       return {};
@@ -243,7 +256,7 @@ constexpr uint32_t slots(const bpf_insn& insn) {
   return opcode(insn).kind == Kind::load_immediate ? 2 : 1;
 }
 
-// The distance that a jump (Kind::jump, jump_if) adds to the index after it.
+// The distance that a jump (Kind::jump, jump_if, may_goto) adds to the index after it.
 constexpr int64_t jump_distance(const bpf_insn& insn) {
   const Opcode& op = opcode(insn);
   return op.kind == Kind::jump && op.width == 4 ? insn.imm : insn.off;
@@ -254,9 +267,32 @@ constexpr bool calls_subprogram(const bpf_insn& insn) {
   return opcode(insn).kind == Kind::call && insn.src_reg == BPF_PSEUDO_CALL;
 }
 
+// True for an ld_imm64 of the address of a subprogram, for a callback.
+constexpr bool names_function(const bpf_insn& insn) {
+  return opcode(insn).kind == Kind::load_immediate && insn.src_reg == BPF_PSEUDO_FUNC;
+}
+
+// True for a call that no kernel can perform: what libbpf leaves of an unanswered CO-RE relocation
+// or of a weak kernel function that does not exist. It may stand where control never comes.
+constexpr bool is_poisoned_call(const bpf_insn& insn) {
+  return opcode(insn).kind == Kind::call &&
+         ((insn.src_reg == 0 && insn.imm == kPoisonedCall) ||
+          (insn.src_reg == kPseudoKfuncCall && insn.imm == 0 && insn.off == 0));
+}
+
 constexpr uint64_t immediate64(const bpf_insn& low, const bpf_insn& high) {
   return static_cast<uint32_t>(low.imm) |
          (static_cast<uint64_t>(static_cast<uint32_t>(high.imm)) << 32);
+}
+
+// True for the kinds that may go on elsewhere in their function than at the next instruction.
+constexpr bool jumps(Kind kind) {
+  return kind == Kind::jump || kind == Kind::jump_if || kind == Kind::may_goto;
+}
+
+// True for the two atomics that are ordered loads and stores, and exist in all four sizes.
+constexpr bool is_ordered_access(const bpf_insn& insn) {
+  return insn.imm == kLoadAcquire || insn.imm == kStoreRelease;
 }
 
 // True if `imm` names an atomic operation that exists.

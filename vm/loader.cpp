@@ -21,7 +21,10 @@
 #include <fstream>
 #include <iterator>
 
+#include "vm/elf_legacy_maps.h"
+#include "vm/kernel_face.h"
 #include "vm/program_type.h"
+#include "vm/section.h"
 #include "vm/sha256.h"
 #include "vm/syscall.h"
 
@@ -29,6 +32,8 @@ namespace xnic::vm {
 namespace {
 
 constexpr unsigned kTrialSeconds = 60;
+constexpr uint32_t kPinObject = 1;  // PIN_OBJECT_NS and PIN_GLOBAL_NS of iproute2
+constexpr uint32_t kPinGlobal = 2;
 constexpr std::uintmax_t kLargestObject = 256 * 1024 * 1024;
 
 // What libbpf said while it worked on this thread.
@@ -43,13 +48,15 @@ int collect_words(libbpf_print_level level, const char* format, va_list argument
   return length;
 }
 
-// Section names that libbpf 1.1 does not know yet.
+// Section names that libbpf 1.1 does not know yet. What it does know it knows better: the frags
+// flag of XDP is beyond a handler. The names that begin with a row's are set by prepare().
 void teach_section_names() {
   static const bool taught = [] {
-    for (const char* section : {"tc/ingress", "tc/egress", "tcx/ingress", "tcx/egress",
-                                "classifier/ingress", "classifier/egress"}) {
-      libbpf_register_prog_handler(section, BPF_PROG_TYPE_SCHED_CLS,
-                                   static_cast<bpf_attach_type>(0), nullptr);
+    for (const Section& row : sections()) {
+      const bool slash = row.name.find('/') != std::string_view::npos;
+      if (row.type != BPF_PROG_TYPE_SCHED_CLS || !slash) continue;
+      libbpf_register_prog_handler(std::string(row.name).c_str(), row.type,
+                                   static_cast<bpf_attach_type>(row.attach_type), nullptr);
     }
     return true;
   }();
@@ -130,10 +137,11 @@ bool survives(const Attempt& attempt) {
 
 }  // namespace
 
-Result<std::unique_ptr<Object>> Object::load(Kernel& kernel, const std::string& path) {
+Result<std::unique_ptr<Object>> Object::load(Kernel& kernel, const std::string& path,
+                                             const ObjectOptions& load_options) {
   auto file = read_file(path);
   if (!file) return tl::unexpected(file.error());
-  std::unique_ptr<Object> object(new Object(kernel, path));
+  std::unique_ptr<Object> object(new Object(kernel, path, load_options));
   const KernelScope scope(kernel);
   libbpf_words.clear();
   libbpf_set_print(collect_words);
@@ -166,14 +174,30 @@ Result<void> Object::open(std::vector<uint8_t> file) {
     return fail(ExitCode::bad_input,
                 "{}: is not an ELF file; compile the program with clang -target bpf -c", path_);
   }
+  auto translated = translate_legacy_object(file_);
+  if (!translated) {
+    return fail(ExitCode::bad_input, "{}: cannot be read: {}", path_, translated.error().message);
+  }
+  file_ = std::move(translated->file);
+  legacy_maps_ = std::move(translated->maps);
   const std::string name = std::filesystem::path(path_).stem().string();
+  const std::string configuration(kernel_configuration());
   bpf_object_open_opts options{};
   options.sz = sizeof options;
   options.object_name = name.c_str();
+  options.kconfig = configuration.c_str();
+  if (!options_.btf_path.empty()) options.btf_custom_path = options_.btf_path.c_str();
   object_ = bpf_object__open_mem(file_.data(), file_.size(), &options);
   if (object_ == nullptr) {
     return fail(ExitCode::bad_input, "{}: is not a BPF object that can be read: {}", path_,
                 first_words());
+  }
+  // Where tc of iproute2 pins: a folder for each object, and one for all.
+  for (const LegacyMap& map : legacy_maps_) {
+    if (map.pinning != kPinObject && map.pinning != kPinGlobal) continue;
+    const std::string place = fmt::format(
+        "/sys/fs/bpf/tc/{}/{}", map.pinning == kPinGlobal ? "globals" : sha256_, map.name);
+    bpf_map__set_pin_path(bpf_object__find_map_by_name(object_, map.name.c_str()), place.c_str());
   }
   return {};
 }
@@ -203,25 +227,94 @@ Result<void> Object::prepare() {
                     pinned.size() == 1 ? "" : "s", fmt::join(pinned, ", "),
                     pinned.size() == 1 ? "it starts" : "they start"));
   }
+  return choose_programs();
+}
+
+// Whether a program can be loaded here; leaves a note if not.
+bool Object::usable(bpf_program* program) {
+  const char* name = bpf_program__name(program);
+  const char* section = bpf_program__section_name(program);
+  if (bpf_program__type(program) == BPF_PROG_TYPE_UNSPEC) {
+    const Section* row = find_section(section);
+    if (row == nullptr) {
+      notes_.push_back(fmt::format(
+          "{}: program {} is left out: its section name \"{}\" does not say a program type", path_,
+          name, section));
+      return false;
+    }
+    bpf_program__set_type(program, row->type);
+    bpf_program__set_expected_attach_type(program, static_cast<bpf_attach_type>(row->attach_type));
+    if (row->frags) bpf_program__set_flags(program, BPF_F_XDP_HAS_FRAGS);
+  }
+  const bpf_prog_type type = bpf_program__type(program);
+  if (type == BPF_PROG_TYPE_EXT) {
+    notes_.push_back(fmt::format(
+        "{}: program {} is left out: its section \"{}\" makes it the replacement of a function in "
+        "another program, which does not exist here",
+        path_, name, section));
+    return false;
+  }
+  if (find_program_type(type) == nullptr) {
+    const char* words = libbpf_bpf_prog_type_str(type);
+    notes_.push_back(fmt::format(
+        "{}: program {} is left out: its section \"{}\" makes it one of type {}, which does not "
+        "exist here",
+        path_, name, section, words == nullptr ? "unknown" : words));
+    return false;
+  }
+  return true;
+}
+
+Result<void> Object::choose_programs() {
   size_t found = 0;
-  size_t usable = 0;
+  std::vector<bpf_program*> chosen;
+  std::vector<bpf_program*> waiting;  // '?' in front of their section: only when asked for
   bpf_program* program = nullptr;
   while ((program = bpf_object__next_program(object_, program)) != nullptr) {
     found++;
-    if (bpf_program__type(program) != BPF_PROG_TYPE_UNSPEC) {
-      usable++;
-      continue;
+    const bool waits = !bpf_program__autoload(program);
+    if (usable(program)) {
+      (waits ? waiting : chosen).push_back(program);
     }
-    notes_.push_back(fmt::format(
-        "{}: program {} is left out: its section name \"{}\" does not say a program type", path_,
-        bpf_program__name(program), bpf_program__section_name(program)));
     bpf_program__set_autoload(program, false);
   }
   if (found == 0) return fail(ExitCode::bad_input, "{}: holds no BPF program", path_);
-  if (usable == 0) {
+  const bool only_waiting = chosen.empty();
+  for (bpf_program* one : waiting) {
+    const char* name = bpf_program__name(one);
+    if (only_waiting || std::ranges::find(options_.programs, name) != options_.programs.end()) {
+      chosen.push_back(one);
+    } else {
+      notes_.push_back(
+          fmt::format("{}: program {} is left out: the '?' of its section \"?{}\" has it loaded "
+                      "only when it is "
+                      "asked for by name",
+                      path_, name, bpf_program__section_name(one)));
+    }
+  }
+  if (chosen.empty()) {
     return fail(ExitCode::bad_input,
                 "{}: no section name says a program type; name it \"xdp\" or \"tc\" ({})", path_,
                 notes_.back());
+  }
+  for (bpf_program* one : chosen) bpf_program__set_autoload(one, true);
+  return {};
+}
+
+// iproute2 puts a map into the slots of a map-in-map that its definition names.
+Result<void> Object::fill_map_in_maps() {
+  for (const LegacyMap& inner : legacy_maps_) {
+    if (inner.inner_idx < 0) continue;
+    for (const LegacyMap& outer : legacy_maps_) {
+      if (outer.inner_id == 0 || outer.inner_id != inner.id) continue;
+      const auto slot = static_cast<uint32_t>(inner.inner_idx);
+      const int value = bpf_object__find_map_fd_by_name(object_, inner.name.c_str());
+      const int target = bpf_object__find_map_fd_by_name(object_, outer.name.c_str());
+      if (bpf_map_update_elem(target, &slot, &value, BPF_ANY) != 0) {
+        return fail(ExitCode::bad_input, "{}: map {} cannot be put into slot {} of map {}: {}",
+                    path_, inner.name, slot, outer.name, std::strerror(errno));
+      }
+    }
   }
   return {};
 }
@@ -236,6 +329,7 @@ Result<void> Object::load_into_kernel() {
     }
     return fail(ExitCode::bad_input, "{}: cannot be loaded: {}", path_, first_words());
   }
+  if (auto filled = fill_map_in_maps(); !filled) return filled;
   bpf_program* program = nullptr;
   while ((program = bpf_object__next_program(object_, program)) != nullptr) {
     if (!bpf_program__autoload(program)) continue;

@@ -5,10 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "vm/elf_legacy_maps.h"
 #include "vm/kernel.h"
 #include "vm/result.h"
 
 struct bpf_object;
+struct bpf_program;
 
 namespace xnic::vm {
 
@@ -23,15 +25,23 @@ struct LoadedMap {
   std::shared_ptr<Map> map;
 };
 
+struct ObjectOptions {
+  std::string btf_path;  // types of the kernel for CO-RE, raw BTF or ELF; empty: the emulated one's
+  // Programs to load although their section's name begins with '?'.
+  std::vector<std::string> programs;
+};
+
 // A BPF object file, loaded into an emulated kernel by libbpf: ELF, relocations, BTF maps, global
-// data and subprograms are libbpf's, the bpf(2) calls land in the Kernel. All programs whose
-// section says their type are loaded. Pin paths are cleared, and noted, since there is no bpffs:
-// nothing is written to the host's.
+// data and subprograms are libbpf's, the bpf(2) calls land in the Kernel; definitions that libbpf
+// no longer reads are translated first (vm/elf_legacy_maps.h). All programs whose section says a
+// type that exists here are loaded; those with a '?' in front if they are asked for, or all there
+// is. Pin paths are cleared, and noted, since there is no bpffs: nothing is written to the host's.
 // Errors: bad_input for what is no BPF object or has no program, program_rejected with the
 // verifier's words.
 class Object {
  public:
-  static Result<std::unique_ptr<Object>> load(Kernel& kernel, const std::string& path);
+  static Result<std::unique_ptr<Object>> load(Kernel& kernel, const std::string& path,
+                                              const ObjectOptions& options = {});
   ~Object();
   Object(const Object&) = delete;
   Object& operator=(const Object&) = delete;
@@ -44,13 +54,19 @@ class Object {
   std::span<const std::string> notes() const { return notes_; }
 
  private:
-  Object(Kernel& kernel, std::string path) : kernel_(kernel), path_(std::move(path)) {}
+  Object(Kernel& kernel, std::string path, ObjectOptions options)
+      : kernel_(kernel), path_(std::move(path)), options_(std::move(options)) {}
   Result<void> open(std::vector<uint8_t> file);
   Result<void> prepare();
+  Result<void> choose_programs();
+  bool usable(bpf_program* program);
+  Result<void> fill_map_in_maps();
   Result<void> load_into_kernel();
 
   Kernel& kernel_;
   std::string path_;
+  ObjectOptions options_;
+  std::vector<LegacyMap> legacy_maps_;
   std::string sha256_;
   std::vector<uint8_t> file_;
   bpf_object* object_ = nullptr;

@@ -229,6 +229,9 @@ constexpr std::array kProgramTypes = {
                 kSocketFilterFields, socket_filter_verdict, socket_filter_action},
     ProgramType{BPF_PROG_TYPE_SCHED_CLS, "sched_cls", kTc, sizeof(__sk_buff), kSkbFields,
                 tc_verdict, tc_action},
+    // Actions differ from classifiers in where tc runs them alone; no hook does.
+    ProgramType{BPF_PROG_TYPE_SCHED_ACT, "sched_act", kTc, sizeof(__sk_buff), kSkbFields,
+                tc_verdict, tc_action},
     ProgramType{BPF_PROG_TYPE_XDP, "xdp", kXdp, sizeof(xdp_md), kXdpFields, xdp_verdict,
                 xdp_action},
 };

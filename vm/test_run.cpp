@@ -242,6 +242,7 @@ long test_run(Kernel& kernel, bpf_attr& attr) {
     case BPF_PROG_TYPE_XDP:
       return run_xdp(kernel, *program, attr);
     case BPF_PROG_TYPE_SCHED_CLS:
+    case BPF_PROG_TYPE_SCHED_ACT:
       return run_skb(kernel, *program, attr);
     default:
       return -kNotSupported;

@@ -14,6 +14,7 @@
 #include "vm/btf.h"
 #include "vm/disassembler.h"
 #include "vm/helper.h"
+#include "vm/instruction_form.h"
 #include "vm/isa.h"
 #include "vm/program_type.h"
 #include "vm/sha256.h"
@@ -110,12 +111,11 @@ class Check {
   Verdict check_functions();
   Verdict check_instructions();
   Verdict check_instruction(uint32_t index);
-  Verdict check_alu(uint32_t index);
-  Verdict check_jump(uint32_t index) const;
   Verdict check_call(uint32_t index) const;
-  Verdict check_memory(uint32_t index);
+  Verdict check_load_packet(uint32_t index) const;
   Verdict check_frame_access(uint32_t index, uint32_t base, uint32_t width);
   Verdict check_load_immediate(uint32_t index);
+  Verdict check_callback(uint32_t index) const;
   Verdict resolve_map(uint32_t index);
   Verdict check_reachable() const;
   Verdict check_calls() const;
@@ -144,9 +144,7 @@ Verdict Check::find_subprograms() {
   std::vector<uint32_t> starts = {0};
   for (uint32_t i = 0; i < size(); i += slots(code_[i])) {
     const bpf_insn& insn = code_[i];
-    const bool pointer =
-        opcode(insn).kind == Kind::load_immediate && insn.src_reg == BPF_PSEUDO_FUNC;
-    if (!calls_subprogram(insn) && !pointer) continue;
+    if (!calls_subprogram(insn) && !names_function(insn)) continue;
     const int64_t target = int64_t{i} + 1 + insn.imm;
     if (target < 0 || target >= size()) {
       return refuse(i, EINVAL, "the call leads out of the program, to {}.", target);
@@ -175,7 +173,7 @@ Verdict Check::check_functions() {
     for (uint32_t i = function.start; i < function.end; i += slots(code_[i])) {
       last = i;
       const Opcode& op = opcode(code_[i]);
-      if (op.kind != Kind::jump && op.kind != Kind::jump_if) continue;
+      if (!jumps(op.kind)) continue;
       const int64_t target = int64_t{i} + 1 + jump_distance(code_[i]);
       if (target < function.start || target >= function.end) {
         return refuse(i, EINVAL, "jump out of range from insn {} to {}", i, target);
@@ -199,97 +197,46 @@ Verdict Check::check_instructions() {
 Verdict Check::check_instruction(uint32_t index) {
   const bpf_insn& insn = code_[index];
   const Opcode& op = opcode(insn);
-  if (op.kind == Kind::unknown) {
-    return refuse(index, EINVAL, "unknown opcode {:02x}", uint32_t{insn.code});
-  }
-  for (const uint32_t number : {uint32_t{insn.dst_reg}, uint32_t{insn.src_reg}}) {
-    if (number >= kRegisters) return refuse(index, EINVAL, "R{} is invalid", number);
+  if (const auto objection = objection_to_form(insn)) {
+    return refuse(index, objection->error, "{}", objection->words);
   }
   switch (op.kind) {
-    case Kind::alu:
-    case Kind::negate:
-    case Kind::byte_swap:
-      return check_alu(index);
     case Kind::load_immediate:
       return check_load_immediate(index);
     case Kind::load_packet:
-      return refuse(index, EINVAL,
-                    "BPF_LD_ABS and BPF_LD_IND are not supported; read the packet through "
-                    "skb->data or bpf_skb_load_bytes.");
+      return check_load_packet(index);
     case Kind::load:
     case Kind::load_signed:
+      return check_frame_access(index, insn.src_reg, op.width);
+    case Kind::atomic:
+      return check_frame_access(index, insn.imm == kLoadAcquire ? insn.src_reg : insn.dst_reg,
+                                op.width);
     case Kind::store:
     case Kind::store_immediate:
-    case Kind::atomic:
-      return check_memory(index);
-    case Kind::jump:
-    case Kind::jump_if:
-      return check_jump(index);
+      return check_frame_access(index, insn.dst_reg, op.width);
     case Kind::call:
       return check_call(index);
-    case Kind::exit:
-      if (insn.imm != 0 || insn.src_reg != 0 || insn.dst_reg != 0) {
-        return refuse(index, EINVAL, "BPF_EXIT uses reserved fields");
-      }
+    default:
       return {};
-    case Kind::unknown:
-      break;
   }
-  return {};
 }
 
-Verdict Check::check_alu(uint32_t index) {
-  const bpf_insn& insn = code_[index];
-  const Opcode& op = opcode(insn);
-  const auto reserved = [&](std::string_view name) {
-    return refuse(index, EINVAL, "{} uses reserved fields", name);
-  };
-  if (op.kind == Kind::negate) {
-    if (insn.src_reg != 0 || insn.off != 0 || insn.imm != 0) return reserved("BPF_NEG");
-  } else if (op.kind == Kind::byte_swap) {
-    const bool width_exists = insn.imm == 16 || insn.imm == 32 || insn.imm == 64;
-    if (insn.src_reg != 0 || insn.off != 0 || !width_exists) return reserved("BPF_END");
-  } else if (op.operation == BPF_MOV) {
-    const bool extends = insn.off == 8 || insn.off == 16 || (insn.off == 32 && op.width == 8);
-    if (op.source_register ? (insn.imm != 0 || (insn.off != 0 && !extends))
-                           : (insn.src_reg != 0 || insn.off != 0)) {
-      return reserved("BPF_MOV");
-    }
-  } else {
-    const bool divides = op.operation == BPF_DIV || op.operation == BPF_MOD;
-    if ((op.source_register ? insn.imm != 0 : insn.src_reg != 0) ||
-        (insn.off != 0 && !(divides && insn.off == 1))) {
-      return reserved("BPF_ALU");
-    }
-    if (divides && !op.source_register && insn.imm == 0)
-      return refuse(index, EINVAL, "div by zero");
-    const bool shifts =
-        op.operation == BPF_LSH || op.operation == BPF_RSH || op.operation == BPF_ARSH;
-    if (shifts && !op.source_register && (insn.imm < 0 || insn.imm >= op.width * 8)) {
-      return refuse(index, EINVAL, "invalid shift {}", insn.imm);
-    }
+Verdict Check::check_load_packet(uint32_t index) const {
+  if (type_->helper_set != kTc && type_->helper_set != kSocketFilter) {
+    return refuse(index, EINVAL, "BPF_LD_[ABS|IND] instructions not allowed for this program type");
   }
-  if (insn.dst_reg == kFramePointer) return refuse(index, EACCES, "frame pointer is read only");
-  return {};
-}
-
-Verdict Check::check_jump(uint32_t index) const {
-  const bpf_insn& insn = code_[index];
-  const Opcode& op = opcode(insn);
-  if (op.kind == Kind::jump) {
-    if (insn.src_reg != 0 || insn.dst_reg != 0 || (op.width == 8 ? insn.imm : insn.off) != 0) {
-      return refuse(index, EINVAL, "BPF_JA uses reserved fields");
-    }
-    return {};
-  }
-  if (op.source_register ? insn.imm != 0 : insn.src_reg != 0) {
-    return refuse(index, EINVAL, "BPF_JMP/JMP32 uses reserved fields");
+  // What ends the function with 0 must not end one that a caller takes for something else.
+  if (subprogram_of(index) == 0) return {};
+  if (spec_.btf == nullptr || spec_.functions.empty()) {
+    return refuse(index, EINVAL, "LD_ABS is not allowed in subprogs without BTF");
   }
   return {};
 }
 
 Verdict Check::check_call(uint32_t index) const {
   const bpf_insn& insn = code_[index];
+  // Left to the run, which tells whether it is reached.
+  if (is_poisoned_call(insn)) return {};
   if (insn.src_reg == kPseudoKfuncCall) {
     return refuse(index, EINVAL, "calling kernel functions (kfuncs) is not supported.");
   }
@@ -310,34 +257,6 @@ Verdict Check::check_call(uint32_t index) const {
                   "cannot call GPL-restricted function from non-GPL compatible program");
   }
   return {};
-}
-
-Verdict Check::check_memory(uint32_t index) {
-  const bpf_insn& insn = code_[index];
-  const Opcode& op = opcode(insn);
-  switch (op.kind) {
-    case Kind::load:
-    case Kind::load_signed:
-      if (insn.imm != 0) return refuse(index, EINVAL, "BPF_LDX uses reserved fields");
-      if (insn.dst_reg == kFramePointer) return refuse(index, EACCES, "frame pointer is read only");
-      return check_frame_access(index, insn.src_reg, op.width);
-    case Kind::store:
-      if (insn.imm != 0) return refuse(index, EINVAL, "BPF_STX uses reserved fields");
-      break;
-    case Kind::store_immediate:
-      if (insn.src_reg != 0) return refuse(index, EINVAL, "BPF_ST uses reserved fields");
-      break;
-    default:
-      if (!atomic_operation_exists(insn.imm)) {
-        return refuse(index, EINVAL, "BPF_ATOMIC uses invalid atomic opcode {:02x}",
-                      static_cast<uint32_t>(insn.imm));
-      }
-      if ((insn.imm & kAtomicFetch) != 0 && insn.imm != kAtomicCompareExchange &&
-          insn.src_reg == kFramePointer) {
-        return refuse(index, EACCES, "frame pointer is read only");
-      }
-  }
-  return check_frame_access(index, insn.dst_reg, op.width);
 }
 
 Verdict Check::check_frame_access(uint32_t index, uint32_t base, uint32_t width) {
@@ -372,6 +291,7 @@ Verdict Check::check_load_immediate(uint32_t index) {
       return resolve_map(index);
     case BPF_PSEUDO_FUNC:
       insn.imm += static_cast<int32_t>(index) + 1;
+      if (Verdict verdict = check_callback(index)) return verdict;
       high.imm = 0;
       return {};
     case BPF_PSEUDO_BTF_ID:
@@ -379,6 +299,19 @@ Verdict Check::check_load_immediate(uint32_t index) {
     default:
       return refuse(index, EINVAL, "unrecognized bpf_ld_imm64 insn");
   }
+}
+
+Verdict Check::check_callback(uint32_t index) const {
+  const auto start = static_cast<uint32_t>(code_[index].imm);
+  if (spec_.btf == nullptr || spec_.functions.empty()) {
+    return refuse(index, EINVAL, "missing btf func_info");
+  }
+  const auto info = std::ranges::find(spec_.functions, start, &bpf_func_info::insn_off);
+  if (info == spec_.functions.end() || !spec_.btf->is_static_function(info->type_id)) {
+    return refuse(index, EINVAL, "callback function not static");
+  }
+  if (start == 0) return refuse(index, EINVAL, "callback function cannot be the main program");
+  return {};
 }
 
 Verdict Check::resolve_map(uint32_t index) {
@@ -436,10 +369,10 @@ Verdict Check::check_reachable() const {
     work.pop_back();
     const bpf_insn& insn = code_[at];
     const Kind kind = opcode(insn).kind;
-    if (kind == Kind::jump || kind == Kind::jump_if) reach(int64_t{at} + 1 + jump_distance(insn));
+    if (jumps(kind)) reach(int64_t{at} + 1 + jump_distance(insn));
     if (calls_subprogram(insn)) reach(int64_t{at} + 1 + insn.imm);
     // check_load_immediate() has made the distance of a function pointer an index.
-    if (kind == Kind::load_immediate && insn.src_reg == BPF_PSEUDO_FUNC) reach(insn.imm);
+    if (names_function(insn)) reach(insn.imm);
     if (kind != Kind::exit && kind != Kind::jump) reach(int64_t{at} + slots(insn));
   }
   for (uint32_t i = 0; i < size(); i += slots(code_[i])) {
@@ -480,8 +413,11 @@ Verdict Check::check_chain(uint32_t subprogram, uint32_t frames, uint32_t stack,
   most_stack = std::max(most_stack, stack);
   state[subprogram] = 1;
   for (uint32_t i = function.start; i < function.end; i += slots(code_[i])) {
-    if (!calls_subprogram(code_[i])) continue;
-    const auto target = static_cast<uint32_t>(int64_t{i} + 1 + code_[i].imm);
+    // A helper calls a function whose address it may have been given on top of the one that took
+    // it; check_load_immediate() has made its distance an index.
+    const bool pointer = names_function(code_[i]);
+    if (!calls_subprogram(code_[i]) && !pointer) continue;
+    const auto target = static_cast<uint32_t>((pointer ? 0 : int64_t{i} + 1) + code_[i].imm);
     if (Verdict verdict = check_chain(subprogram_of(target), frames + 1, stack, state, best)) {
       return verdict;
     }

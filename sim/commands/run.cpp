@@ -37,6 +37,7 @@ namespace {
 struct Arguments {
   std::vector<std::string> words;  // OBJECT, then the tcpdump filter
   std::vector<std::string> attach;
+  std::string btf;
   std::string program;
   std::string capture;
   std::string nic = "generic-100g";
@@ -82,6 +83,10 @@ void describe(CLI::App& app, Arguments& a) {
       ->expected(1)
       ->take_all();
   app.add_option("--program", a.program, "pick one of OBJECT's programs")->type_name("NAME");
+  app.add_option("--btf", a.btf,
+                 "types of the kernel that CO-RE relocates against, raw BTF or ELF (default: the "
+                 "emulated kernel's own)")
+      ->type_name("FILE");
   app.add_option("--map", a.maps,
                  "fill a map before the run, from bpftool map dump's JSON (repeatable)")
       ->type_name("NAME=FILE.json")
@@ -145,7 +150,8 @@ Result<uint64_t> parse_nanoseconds(const std::string& text) {
 
 // The first word is the object, unless --attach already names one and no such file exists.
 AttachRequest request_of(const Arguments& a, std::string& filter) {
-  AttachRequest request{.object = std::nullopt, .program = a.program, .attach = a.attach};
+  AttachRequest request{
+      .object = std::nullopt, .program = a.program, .attach = a.attach, .btf = a.btf};
   auto first = a.words.begin();
   if (first != a.words.end() &&
       (a.attach.empty() || first->ends_with(".o") || std::filesystem::is_regular_file(*first))) {

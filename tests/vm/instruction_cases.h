@@ -188,6 +188,9 @@ inline std::vector<InstructionCase> jump_cases() {
   c.push_back({"gotol jumps over",
                Code{mov(0, 7), mov(2, 0), jump(BPF_JEQ, 2, 1, 1), go_long(1), mov(0, 8), exit_()},
                7});
+  c.push_back({"may_goto falls through before its limit",
+               Code{mov(0, 7), insn(BPF_JMP | vm::kJumpCounted, 0, 0, 1, 0), mov(0, 8), exit_()},
+               8});
   c.push_back({"goto and a backward jump",
                Code{mov(0, 0), mov(1, 5), alu64(BPF_ADD, 0, 3), alu64(BPF_SUB, 1, 1),
                     jump(BPF_JNE, 1, 0, -3), exit_()},
@@ -274,6 +277,21 @@ inline std::vector<InstructionCase> memory_cases() {
   exchange("cmpxchg32 that fails gives 32 bits", BPF_W, 1, false, 0x85868788);
   exchange("cmpxchg32 that matches clears the high half of r0", BPF_W, kMin64 | 0x85868788, false,
            0x85868788);
+
+  // r1 holds `pattern`, as the memory does; r2 a pointer to it for the load.
+  const auto ordered = [&](const char* name, int size, uint64_t loaded, uint64_t stored) {
+    c.push_back({std::string("load-acquire ") + name,
+                 pattern + mov_reg(2, 10) + atomic(size, 0, 2, -8, vm::kLoadAcquire) + exit_(),
+                 loaded});
+    c.push_back({std::string("store-release ") + name,
+                 pattern + load64(2, kPattern) + atomic(size, 10, 2, -8, vm::kStoreRelease) +
+                     load(BPF_DW, 0, 10, -8) + exit_(),
+                 stored});
+  };
+  ordered("u8", BPF_B, 0x88, 0x8182838485868788);
+  ordered("u16", BPF_H, 0x8788, 0x8182838485867788);
+  ordered("u32", BPF_W, 0x85868788, 0x8182838455667788);
+  ordered("u64", BPF_DW, m, kPattern);
 
   c.push_back({"a subprogram keeps r6 to r9 of its caller",
                Code{mov(6, 11), mov(1, 4), call_function(2), alu64_reg(BPF_ADD, 0, 6), exit_(),

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string_view>
+
+namespace xnic::vm {
+
+// What libbpf asks of a kernel besides bpf(2): its types (/sys/kernel/btf/vmlinux), version
+// (uname), configuration (/boot/config, /proc/config.gz) and symbols (/proc/kallsyms). While a
+// kernel is in scope (vm/syscall.h) libbpf's calls for these are led to the emulated kernel, which
+// is a Linux 6.18 with the types of vm/kernel_types.bpf.c, so that an object loads the same on
+// every host. Test: tests/vm/objects_test.cpp.
+inline constexpr std::string_view kKernelRelease = "6.18.0";
+
+// In the form of /boot/config.
+std::string_view kernel_configuration();
+
+}  // namespace xnic::vm
