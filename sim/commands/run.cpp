@@ -15,11 +15,11 @@
 #include "nic/profile.h"
 #include "sim/attachment.h"
 #include "sim/commands/command.h"
-#include "sim/map_file.h"
 #include "sim/progress.h"
 #include "sim/recorder.h"
 #include "sim/report.h"
 #include "sim/run.h"
+#include "sim/saved_maps.h"
 #include "sim/system.h"
 #include "sim/untimed.h"
 #include "traces/output_file.h"
@@ -46,6 +46,7 @@ struct Arguments {
   uint32_t mtu = 0;
   std::string engine = "jit";
   std::string output;
+  std::string dump_maps;
   bool untimed = false;
   bool strict = false;
   bool json = false;
@@ -109,6 +110,9 @@ void describe(CLI::App& app, Arguments& a) {
   app.add_option("-o,--output", a.output,
                  "write verdicts.pcapng, packets.ndjson and report.json there")
       ->type_name("DIR");
+  app.add_option("--dump-maps", a.dump_maps,
+                 "write all maps there after the run, for xnic map and --map")
+      ->type_name("FILE.json");
   app.add_flag("-j,--json", a.json, "print the report as JSON");
   app.add_flag("--strict", a.strict, "a truncated capture is an error");
 }
@@ -156,7 +160,10 @@ Result<void> fill_maps(const Attachments& attachments, const std::vector<std::st
     const auto maps = find_maps(attachments, request.substr(0, equals));
     if (!maps) return tl::unexpected(maps.error());
     for (vm::Map* map : *maps) {
-      if (auto filled = fill_map(*map, request.substr(equals + 1)); !filled) return filled;
+      if (auto filled = fill_named_map(*map, request.substr(0, equals), request.substr(equals + 1));
+          !filled) {
+        return filled;
+      }
     }
   }
   return {};
@@ -315,6 +322,16 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
     if (!finished) return tl::unexpected(finished.error());
     written = recorder->paths();
     written.push_back((std::filesystem::path(a.output) / "report.json").string());
+  }
+  if (!a.dump_maps.empty()) {
+    std::vector<vm::LoadedMap> maps;
+    for (const auto& object : attachments->objects) {
+      maps.insert(maps.end(), object->maps().begin(), object->maps().end());
+    }
+    if (auto saved = save_maps(a.dump_maps, maps, kernel.options().possible_cpus); !saved) {
+      return tl::unexpected(saved.error());
+    }
+    written.push_back(a.dump_maps);
   }
   for (const std::string& warning : report.warnings) fmt::print(stderr, "xnic: {}\n", warning);
   if (a.json) {
