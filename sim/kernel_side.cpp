@@ -36,7 +36,11 @@ int keep_words(libbpf_print_level level, const char* format, va_list arguments) 
   std::array<char, 4096> line{};
   // NOLINTNEXTLINE(clang-diagnostic-format-nonliteral): libbpf's own format
   const int length = std::vsnprintf(line.data(), line.size(), format, arguments);
-  libbpf_words += line.data();
+  std::string_view words = line.data();
+  constexpr std::string_view kPrefix = "libbpf: ";
+  if (words.starts_with(kPrefix)) words.remove_prefix(kPrefix.size());
+  // Said of every object where the limit of locked memory is low, whatever fails.
+  if (!words.starts_with("Failed to bump RLIMIT_MEMLOCK")) libbpf_words += words;
   return length;
 }
 
@@ -88,14 +92,15 @@ Result<std::unique_ptr<KernelSide>> KernelSide::emulated(const std::string& path
   // The loader knows what crashes libbpf and says in better words what is no object. What it
   // rejects may be a program that is left out here.
   vm::Kernel scratch(engine, {.possible_cpus = real_possible_cpus(), .seed = seed});
-  if (auto whole = vm::Object::load(scratch, path);
-      !whole && whole.error().code == ExitCode::bad_input) {
-    return tl::unexpected(whole.error());
-  }
+  const auto whole = vm::Object::load(scratch, path);
+  if (!whole && whole.error().code == ExitCode::bad_input) return tl::unexpected(whole.error());
   std::unique_ptr<KernelSide> side(new KernelSide);
   side->kernel_.emplace(engine,
                         vm::KernelOptions{.possible_cpus = real_possible_cpus(), .seed = seed});
-  if (auto loaded = side->load(path); !loaded) return tl::unexpected(loaded.error());
+  if (auto loaded = side->load(path); !loaded) {
+    if (whole) return tl::unexpected(loaded.error());
+    return fail(ExitCode::program_rejected, "rejected by xnic: {}", whole.error().message);
+  }
   return side;
 }
 
@@ -135,7 +140,7 @@ Result<void> KernelSide::load(const std::string& path) {
   leave_out_foreign_programs();
   libbpf_words.clear();
   if (const int error = bpf_object__load(object_); error != 0) {
-    return fail(ExitCode::program_rejected, "{}: is rejected by {} ({}): {}", path, name(),
+    return fail(ExitCode::program_rejected, "rejected by {}: {}: {}: {}", name(), path,
                 std::strerror(-error), last_words());
   }
   list();

@@ -164,12 +164,20 @@ class OpenedObject {
       bpf_map__set_pin_path(map, nullptr);
       bpf_map__reuse_fd(map, fd);
     });
-    for_each_program([](bpf_program* program) { bpf_program__set_autoload(program, true); });
+    // Relocating is alike for all types, but for some libbpf first wants the kernel's own BTF.
+    std::vector<bpf_prog_type> types;
+    for_each_program([&types](bpf_program* program) {
+      types.push_back(bpf_program__type(program));
+      bpf_program__set_type(program, BPF_PROG_TYPE_XDP);
+      bpf_program__set_autoload(program, true);
+    });
     static_cast<void>(bpf_object__load(object_));
     std::vector<int> fds;
     for_each_map([&fds](bpf_map* map) { fds.push_back(bpf_map__fd(map)); });
     std::vector<ListedProgram> rows;
-    for_each_program([&](bpf_program* program) { rows.push_back(row_of(program, maps, fds)); });
+    for_each_program([&](bpf_program* program) {
+      rows.push_back(row_of(program, types[rows.size()], maps, fds));
+    });
     return rows;
   }
 
@@ -185,12 +193,12 @@ class OpenedObject {
     while ((program = bpf_object__next_program(object_, program)) != nullptr) visit(program);
   }
 
-  static ListedProgram row_of(const bpf_program* program, const std::vector<ListedMap>& maps,
-                              const std::vector<int>& fds) {
+  static ListedProgram row_of(const bpf_program* program, bpf_prog_type type,
+                              const std::vector<ListedMap>& maps, const std::vector<int>& fds) {
     const bpf_insn* first = bpf_program__insns(program);
     ListedProgram row{.name = bpf_program__name(program),
                       .section = bpf_program__section_name(program),
-                      .type = type_name(bpf_program__type(program)),
+                      .type = type_name(type),
                       .hook = {},
                       .tag = {},
                       .helpers = {},
