@@ -17,6 +17,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include "vm/loader.h"
 #include "vm/syscall.h"
@@ -128,7 +129,9 @@ Result<void> KernelSide::load(const std::string& path) {
   bpf_object_open_opts options{};
   options.sz = sizeof options;
   options.object_name = object_name.c_str();
-  object_ = bpf_object__open_file(path.c_str(), &options);
+  std::ifstream in(path, std::ios::binary);
+  file_.assign(std::istreambuf_iterator<char>(in), {});
+  object_ = bpf_object__open_mem(file_.data(), file_.size(), &options);
   if (object_ == nullptr) {
     return fail(ExitCode::bad_input, "{}: is not a BPF object that libbpf can open: {}", path,
                 last_words());

@@ -108,6 +108,7 @@ class KernelSide {
   void list();
 
   std::optional<vm::Kernel> kernel_;  // absent: the real one
+  Bytes file_;
   bpf_object* object_ = nullptr;
   std::vector<SideProgram> programs_;
   std::vector<SideMap> maps_;

@@ -54,4 +54,4 @@ int chance(struct xdp_md* context) { return bpf_get_prandom_u32() & 0xffff; }
 SEC("kprobe/nowhere")
 int foreign(void* context) { return 0; }
 
-char license[] SEC("license") = "GPL";
+char program_license[] SEC("license") = "GPL";

@@ -18,4 +18,4 @@ int reads(struct xdp_md* context) {
   return bpf_get_socket_cookie(context) == *value;
 }
 
-char license[] SEC("license") = "GPL";
+char program_license[] SEC("license") = "GPL";
