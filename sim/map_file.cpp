@@ -331,9 +331,21 @@ std::string formatted(const Layout& layout, std::span<const uint8_t> key,
   return append_value(layout, value, by_type, out) ? out + "}" : "";
 }
 
+bool append_bytes(std::span<const uint8_t> bytes, std::string& out) {
+  out += hex_list(bytes);
+  return true;
+}
+
+std::string entry_text(const Layout& layout, std::span<const uint8_t> key,
+                       std::span<const uint8_t> value) {
+  std::string out = "{\"key\":" + hex_list(key) + ",";
+  append_value(layout, value, append_bytes, out);
+  return out + formatted(layout, key, value) + "}";
+}
+
 }  // namespace
 
-Result<void> fill_map(vm::Map& map, const std::string& path) {
+Result<std::string> read_map_file(const std::string& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
                                                              std::fclose);
   if (file == nullptr)
@@ -346,7 +358,13 @@ Result<void> fill_map(vm::Map& map, const std::string& path) {
   if (std::ferror(file.get()) != 0)
     return fail(ExitCode::bad_input, "{}: The map file can't be read: {}.", path,
                 std::strerror(errno));
-  return fill_map_from_text(map, text, path);
+  return text;
+}
+
+Result<void> fill_map(vm::Map& map, const std::string& path) {
+  const auto text = read_map_file(path);
+  if (!text) return tl::unexpected(text.error());
+  return fill_map_from_text(map, *text, path);
 }
 
 Result<void> fill_map_from_text(vm::Map& map, std::string_view text, const std::string& path) {
@@ -382,12 +400,16 @@ Result<void> fill_map_from_text(vm::Map& map, std::string_view text, const std::
   return {};
 }
 
+Result<std::string> dump_entry(vm::Map& map, std::span<const uint8_t> key) {
+  Bytes value(map.user_value_size());
+  if (const int error = map.user_lookup(key.data(), value.data(), 0); error != 0)
+    return fail(ExitCode::expectation_failed, "Map {} has no entry under key {}: {}.",
+                map.spec().name, hex_list(key), std::strerror(-error));
+  return entry_text(Layout(map), key, value);
+}
+
 Result<std::string> dump_map(vm::Map& map) {
   const Layout layout(map);
-  const Writer raw = [](std::span<const uint8_t> bytes, std::string& text) {
-    text += hex_list(bytes);
-    return true;
-  };
   std::string out = "[";
   Bytes key(map.spec().key_size);
   Bytes next(map.spec().key_size);
@@ -402,9 +424,7 @@ Result<std::string> dump_map(vm::Map& map) {
       return fail(ExitCode::run_time_fault, "Map {} can't be read: {}.", map.spec().name,
                   std::strerror(-missing));
     if (out.size() > 1) out += ',';
-    out += "{\"key\":" + hex_list(key) + ",";
-    append_value(layout, value, raw, out);
-    out += formatted(layout, key, value) + "}";
+    out += entry_text(layout, key, value);
   }
   if (error != -ENOENT)
     return fail(ExitCode::run_time_fault, "The keys of map {} can't be listed: {}.",

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -25,6 +27,13 @@ Result<void> fill_map(vm::Map& map, const std::string& path);
 
 // The same from text in memory; `path` is for sentences.
 Result<void> fill_map_from_text(vm::Map& map, std::string_view text, const std::string& path);
+
+// The whole of a file that holds map contents. Error (bad_input): a sentence that names it.
+Result<std::string> read_map_file(const std::string& path);
+
+// The entry that user space finds under `key` (key_size bytes), in the shape of dump_map. Error
+// (expectation_failed) if there is none.
+Result<std::string> dump_entry(vm::Map& map, std::span<const uint8_t> key);
 
 // All entries, in the map's own order, as bpftool -j map dump prints them, "formatted" included
 // where the map has BTF; without a newline.

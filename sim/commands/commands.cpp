@@ -8,6 +8,10 @@ std::span<const Command> commands() {
   static constexpr std::array kCommands = {
       Command{"run", "replay a capture through XDP and tc programs on the emulated SmartNIC",
               run_command},
+      Command{"diff", "run the same packets in the kernel of this machine, tell what differs",
+              diff_command},
+      Command{"prog", "list the programs and maps of a BPF object", prog_command},
+      Command{"map", "read and edit the maps that xnic run --dump-maps saved", map_command},
   };
   return kCommands;
 }

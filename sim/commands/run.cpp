@@ -17,11 +17,11 @@
 #include "sim/attachment.h"
 #include "sim/commands/command.h"
 #include "sim/events.h"
-#include "sim/map_file.h"
 #include "sim/progress.h"
 #include "sim/recorder.h"
 #include "sim/report.h"
 #include "sim/run.h"
+#include "sim/saved_maps.h"
 #include "sim/system.h"
 #include "sim/untimed.h"
 #include "traces/output_file.h"
@@ -49,6 +49,7 @@ struct Arguments {
   uint32_t mtu = 0;
   std::string engine = "jit";
   std::string output;
+  std::string dump_maps;
   bool untimed = false;
   bool strict = false;
   bool json = false;
@@ -117,6 +118,9 @@ void describe(CLI::App& app, Arguments& a) {
   app.add_option("-o,--output", a.output,
                  "write verdicts.pcapng, packets.ndjson and report.json there")
       ->type_name("DIR");
+  app.add_option("--dump-maps", a.dump_maps,
+                 "write all maps there after the run, for xnic map and --map")
+      ->type_name("FILE.json");
   app.add_flag("-j,--json", a.json, "print the report as JSON");
   app.add_flag("--events", a.events,
                "print what programs put into ring buffers and perf events, a line of JSON each; "
@@ -170,7 +174,10 @@ Result<void> fill_maps(const Attachments& attachments, const std::vector<std::st
     const auto maps = find_maps(attachments, request.substr(0, equals));
     if (!maps) return tl::unexpected(maps.error());
     for (vm::Map* map : *maps) {
-      if (auto filled = fill_map(*map, request.substr(equals + 1)); !filled) return filled;
+      if (auto filled = fill_named_map(*map, request.substr(0, equals), request.substr(equals + 1));
+          !filled) {
+        return filled;
+      }
     }
   }
   return {};
@@ -371,6 +378,16 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
   if (events_file != nullptr) {
     if (auto finished = events_file->finish(); !finished) return tl::unexpected(finished.error());
     written.push_back((std::filesystem::path(a.output) / "events.ndjson").string());
+  }
+  if (!a.dump_maps.empty()) {
+    std::vector<vm::LoadedMap> maps;
+    for (const auto& object : attachments->objects) {
+      maps.insert(maps.end(), object->maps().begin(), object->maps().end());
+    }
+    if (auto saved = save_maps(a.dump_maps, maps, kernel.options().possible_cpus); !saved) {
+      return tl::unexpected(saved.error());
+    }
+    written.push_back(a.dump_maps);
   }
   for (const std::string& warning : report.warnings) fmt::print(stderr, "xnic: {}\n", warning);
   if (a.json) {

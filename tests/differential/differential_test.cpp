@@ -4,22 +4,29 @@
 // which grow from one capture to the next. Left out: per-CPU values of CPUs other
 // than 0, to which the test is pinned.
 #include <gtest/gtest.h>
-#include <sched.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <filesystem>
-#include <optional>
+#include <memory>
 
 #include "jit/jit_engine.h"
+#include "sim/comparison.h"
+#include "sim/kernel_side.h"
 #include "tests/differential/preload.h"
-#include "tests/differential/side.h"
 #include "traces/reader.h"
 #include "vm/interpreter.h"
 
 namespace xnic::test {
 namespace {
+
+using sim::Bytes;
+using sim::KernelSide;
+using sim::MapContents;
+using sim::PinnedToCpu0;
+using sim::RunRequest;
+using sim::SideMap;
+using sim::SideProgram;
 
 namespace fs = std::filesystem;
 
@@ -98,27 +105,9 @@ std::vector<Bytes> odd_packets() {
   return packets;
 }
 
-// Programs run on CPU 0, where the emulated kernel has them run.
-class PinnedToCpu0 {
- public:
-  PinnedToCpu0() {
-    sched_getaffinity(0, sizeof before_, &before_);
-    cpu_set_t only;
-    CPU_ZERO(&only);
-    CPU_SET(0, &only);
-    sched_setaffinity(0, sizeof only, &only);
-  }
-  ~PinnedToCpu0() { sched_setaffinity(0, sizeof before_, &before_); }
-
- private:
-  cpu_set_t before_{};
-};
-
-RunRequest request_for(const Bytes& packet, bpf_prog_type type, size_t number) {
-  RunRequest request;
-  request.data = packet;
-  request.data_room = static_cast<uint32_t>(packet.size()) + 0x1000;
-  request.context_room = type == BPF_PROG_TYPE_XDP ? sizeof(xdp_md) : sizeof(__sk_buff);
+// Every second tc packet brings a context of its own.
+RunRequest request_of(const Bytes& packet, bpf_prog_type type, size_t number) {
+  RunRequest request = sim::request_for(packet, type);
   if (type == BPF_PROG_TYPE_SCHED_CLS && number % 2 == 1) {
     __sk_buff context{};
     context.mark = static_cast<uint32_t>(number);
@@ -153,13 +142,15 @@ class Comparison {
   // live on from one to the next.
   void run(const Traffic& traffic, bool last) {
     if (!ours_) {
-      theirs_.emplace(nullptr);
-      ours_.emplace(&engine_);
-      ASSERT_EQ(theirs_->load(object_), "");
-      ASSERT_EQ(ours_->load(object_), "");
+      auto ours = KernelSide::emulated(object_, engine_, 1);
+      ASSERT_TRUE(ours) << ours.error().message;
+      auto theirs = KernelSide::real(object_);
+      ASSERT_TRUE(theirs) << theirs.error().message;
+      ours_ = std::move(*ours);
+      theirs_ = std::move(*theirs);
     }
-    Side& ours = *ours_;
-    Side& theirs = *theirs_;
+    KernelSide& ours = *ours_;
+    KernelSide& theirs = *theirs_;
     ASSERT_EQ(ours.programs().size(), theirs.programs().size());
     ASSERT_EQ(ours.maps().size(), theirs.maps().size());
     preload(ours, traffic.packets);
@@ -168,13 +159,14 @@ class Comparison {
     for (size_t p = 0; p < theirs.programs().size(); ++p) {
       const SideProgram& program = theirs.programs()[p];
       for (size_t i = 0; i < traffic.packets.size(); ++i) {
-        const RunRequest request = request_for(traffic.packets[i], program.type, i);
-        const std::string found =
-            difference(ours.run(ours.programs()[p], request), theirs.run(program, request));
+        const RunRequest request = request_of(traffic.packets[i], program.type, i);
+        const auto found =
+            sim::differences(ours.run(ours.programs()[p], request), theirs.run(program, request));
         if (found.empty()) continue;
         ADD_FAILURE() << object_ << ", program " << program.name << ", " << engine_.name() << ", "
                       << traffic.name << ", packet " << i + 1 << " of " << traffic.packets[i].size()
-                      << " bytes: " << found;
+                      << " bytes: " << found[0].field << ": xnic " << found[0].ours << ", Linux "
+                      << found[0].kernel;
         if (++differences == 5) return;  // the rest follows from these
       }
     }
@@ -185,10 +177,10 @@ class Comparison {
   }
 
  private:
-  void compare_maps(Side& ours, const SideMap& our_map, Side& theirs, const SideMap& map,
-                    const std::string& traffic) {
-    const MapContents our_entries = ours.contents(our_map);
-    const MapContents entries = theirs.contents(map);
+  void compare_maps(KernelSide& ours, const SideMap& our_map, KernelSide& theirs,
+                    const SideMap& map, const std::string& traffic) {
+    const MapContents our_entries = ours.contents(our_map).value_or(MapContents{});
+    const MapContents entries = theirs.contents(map).value_or(MapContents{});
     const std::string where =
         fmt::format("{}, {}, after {}, map {}", object_, engine_.name(), traffic, map.name);
     for (const auto& [key, value] : entries) {
@@ -207,15 +199,17 @@ class Comparison {
 
   std::string object_;
   vm::Engine& engine_;
-  std::optional<Side> ours_;
-  std::optional<Side> theirs_;
+  std::unique_ptr<KernelSide> ours_;
+  std::unique_ptr<KernelSide> theirs_;
 };
 
 enum class EngineKind { interpreter, jit };
 
 class Differential : public testing::TestWithParam<std::tuple<std::string, EngineKind>> {
  protected:
-  void SetUp() override { XNIC_NEEDS_REAL_KERNEL(); }
+  void SetUp() override {
+    if (const std::string why = sim::why_no_real_kernel(); !why.empty()) GTEST_SKIP() << why;
+  }
 };
 
 TEST_P(Differential, DoesWithEveryPacketWhatLinuxDoes) {

@@ -9,6 +9,11 @@
 namespace xnic::test {
 namespace {
 
+using sim::Bytes;
+using sim::KernelSide;
+using sim::SideMap;
+using sim::SideProgram;
+
 // Every bit that xdp-filter knows: match as source and destination, TCP and UDP, allow and deny.
 constexpr uint8_t kAllFlags = 0x3f;
 
@@ -27,12 +32,13 @@ std::set<Bytes> fields(std::span<const Bytes> packets, int ethertype, size_t off
 // Every second one, so that packets are met by the rule and missed.
 Bytes value_of(const SideMap& map, uint8_t first) {
   Bytes value(map.value_size);
-  const uint32_t step = map.per_cpu ? map.value_size / real_possible_cpus() : map.value_size;
+  const uint32_t step = map.per_cpu ? map.value_size / sim::real_possible_cpus() : map.value_size;
   for (uint32_t at = 0; at < value.size(); at += step) value[at] = first;
   return value;
 }
 
-void fill_every_second(Side& side, const SideMap* map, const std::set<Bytes>& keys, uint8_t first) {
+void fill_every_second(KernelSide& side, const SideMap* map, const std::set<Bytes>& keys,
+                       uint8_t first) {
   if (map == nullptr) return;
   bool wanted = true;
   for (const Bytes& key : keys) {
@@ -65,7 +71,7 @@ std::set<Bytes> networks(const std::set<Bytes>& addresses, uint8_t bits) {
 
 }  // namespace
 
-void preload(Side& side, std::span<const Bytes> packets) {
+void preload(KernelSide& side, std::span<const Bytes> packets) {
   const auto ipv4 = fields(packets, 0x0800, 26, 4);
   const auto ipv6 = fields(packets, 0x86dd, 22, 16);
   fill_every_second(side, side.map("blocked_addresses"), ipv4, 0);

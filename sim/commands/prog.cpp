@@ -1,0 +1,73 @@
+// xnic prog: what a BPF object holds. Test: tests/sim/object_listing_test.cpp.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "sim/commands/command.h"
+#include "sim/object_listing.h"
+
+namespace xnic::sim {
+namespace {
+
+struct Arguments {
+  std::string object;
+  std::string program;
+  bool json = false;
+  bool disassemble = false;
+};
+
+void describe(CLI::App& app, Arguments& a) {
+  app.add_option("object", a.object, "BPF object")->type_name("OBJECT")->required();
+  app.add_option("--program", a.program, "list this program alone")->type_name("NAME");
+  app.add_flag("--disasm", a.disassemble, "print instructions, with source lines from BTF");
+  app.add_flag("-j,--json", a.json, "print the listing as JSON");
+}
+
+Result<ExitCode> list(const Arguments& a) {
+  auto listing = list_object(a.object);
+  if (!listing) return tl::unexpected(listing.error());
+  if (!a.program.empty()) {
+    std::erase_if(listing->programs,
+                  [&](const ListedProgram& program) { return program.name != a.program; });
+    if (listing->programs.empty()) {
+      return fail(ExitCode::usage, "{}: has no program {}; xnic prog lists them", a.object,
+                  a.program);
+    }
+  }
+  if (a.json) {
+    Json json = to_json(*listing);
+    for (size_t i = 0; a.disassemble && i < listing->programs.size(); ++i) {
+      json["programs"][i]["disassembly"] = disassembly(listing->programs[i]);
+    }
+    fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+    return ExitCode::done;
+  }
+  if (!a.disassemble) {
+    fmt::print("{}", to_table(*listing));
+    return ExitCode::done;
+  }
+  for (const ListedProgram& program : listing->programs) {
+    fmt::print("{} (section {}, type {})\n{}\n", program.name, program.section, program.type,
+               disassembly(program));
+  }
+  return ExitCode::done;
+}
+
+}  // namespace
+
+Result<ExitCode> prog_command(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app("Lists the programs and maps of a BPF object; it need not load.", "xnic prog");
+  describe(app, arguments);
+  app.footer("Exit codes: 0 done, 2 usage, 4 bad input.");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", app.help());
+    return ExitCode::done;
+  } catch (const CLI::ParseError& error) {
+    return fail(ExitCode::usage, "{}; see xnic prog --help", error.what());
+  }
+  return list(arguments);
+}
+
+}  // namespace xnic::sim

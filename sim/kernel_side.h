@@ -1,0 +1,138 @@
+#pragma once
+
+#include <linux/bpf.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "vm/kernel.h"
+#include "vm/result.h"
+
+struct bpf_object;
+
+namespace xnic::sim {
+
+using Bytes = std::vector<uint8_t>;
+
+struct SideMap {
+  std::string name;  // the C variable's; ".rodata" and its like for global data
+  bpf_map_type type;
+  uint32_t key_size;
+  uint32_t value_size;  // bytes, as user space sees one value: of a per-CPU map those of all CPUs
+  uint32_t max_entries;
+  uint32_t flags;  // BPF_F_*
+  bool per_cpu;
+  int fd;
+};
+
+struct SideProgram {
+  std::string name;     // the C function's
+  std::string section;  // of the ELF file
+  bpf_prog_type type;
+  std::vector<bpf_insn> instructions;  // as libbpf loaded them: subprograms behind, maps by fd
+  int fd;
+};
+
+// A program that BPF_PROG_TEST_RUN cannot be asked about here.
+struct LeftOut {
+  std::string name;
+  std::string section;
+  std::string type;    // as libbpf calls it
+  std::string reason;  // a sentence
+};
+
+// What BPF_PROG_TEST_RUN is asked.
+struct RunRequest {
+  Bytes data;
+  Bytes context = {};         // empty: none is given
+  uint32_t context_room = 0;  // 0: none is wanted
+  uint32_t data_room = 0x4000;
+};
+
+// What it answers. Bytes that it leaves untouched, also some behind what it gives, hold a pattern,
+// so that answers of two kernels can be compared whole.
+struct RunAnswer {
+  long error = 0;     // 0 or -errno
+  uint32_t code = 0;  // r0
+  uint32_t data_size = 0;
+  Bytes data;
+  uint32_t context_size = 0;
+  Bytes context;
+};
+
+// The entries of a map by key. Of per-CPU maps the values of all CPUs; of maps whose values are
+// ids of kernel objects only whether there is one, since each kernel counts its own. An empty
+// value is a key that can't be looked up.
+using MapContents = std::map<Bytes, Bytes>;
+
+// One side of a comparison: the XDP and tc programs of an object file, loaded by libbpf, without
+// pinning anything, into the emulated kernel or into the one of this machine.
+class KernelSide {
+ public:
+  // `engine` runs the programs and must outlive the side. Errors: bad_input for what libbpf
+  // cannot open, program_rejected with what the kernel says.
+  static Result<std::unique_ptr<KernelSide>> emulated(const std::string& path, vm::Engine& engine,
+                                                      uint64_t seed);
+  // Errors: also not_available where this process may not load programs.
+  static Result<std::unique_ptr<KernelSide>> real(const std::string& path);
+  ~KernelSide();
+  KernelSide(const KernelSide&) = delete;
+  KernelSide& operator=(const KernelSide&) = delete;
+
+  std::string_view name() const { return kernel_ ? "xnic" : "Linux"; }
+  const std::vector<SideProgram>& programs() const { return programs_; }
+  const std::vector<SideMap>& maps() const { return maps_; }
+  const std::vector<LeftOut>& left_out() const { return left_out_; }
+  // Null where there is none of this name.
+  const SideMap* map(std::string_view name) const;
+  const SideProgram* program(std::string_view name) const;
+
+  // 0 or -errno.
+  long update(const SideMap& map, const Bytes& key, const Bytes& value);
+  // Nothing for a map whose entries bpf(2) cannot list (queues, ring buffers, bloom filters).
+  std::optional<MapContents> contents(const SideMap& map);
+  RunAnswer run(const SideProgram& program, const RunRequest& request);
+  // The emulated map itself; null on the real side.
+  vm::Map* emulated_map(const SideMap& map);
+
+ private:
+  KernelSide() = default;
+  long bpf(uint32_t command, bpf_attr& attributes);
+  Result<void> load(const std::string& path);
+  void leave_out_foreign_programs();
+  void list();
+
+  std::optional<vm::Kernel> kernel_;  // absent: the real one
+  Bytes file_;
+  bpf_object* object_ = nullptr;
+  std::vector<SideProgram> programs_;
+  std::vector<SideMap> maps_;
+  std::vector<LeftOut> left_out_;
+};
+
+// Empty if this process may load programs into the kernel of this machine, else why not.
+std::string why_no_real_kernel();
+
+// The CPUs that Linux counts as possible: its per-CPU values have so many parts.
+uint32_t real_possible_cpus();
+
+// Keeps this process on CPU 0, where the emulated kernel runs programs, while it lives.
+class PinnedToCpu0 {
+ public:
+  PinnedToCpu0();
+  ~PinnedToCpu0();
+  PinnedToCpu0(const PinnedToCpu0&) = delete;
+  PinnedToCpu0& operator=(const PinnedToCpu0&) = delete;
+  bool pinned() const { return pinned_; }
+
+ private:
+  std::vector<uint8_t> before_;  // a cpu_set_t
+  bool pinned_ = false;
+};
+
+}  // namespace xnic::sim

@@ -1,0 +1,169 @@
+// The comparison with the real kernel must find what differs: here the kernel gets another build of
+// the object than xnic, so that the differences are known beforehand.
+#include "sim/comparison.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+
+#include "sim/commands/command.h"
+#include "sim/excuse.h"
+#include "sim/json.h"
+#include "vm/interpreter.h"
+
+namespace xnic::sim {
+namespace {
+
+const std::string kObjects = XNIC_TEST_OBJECTS;
+const std::string kCaptures = XNIC_CAPTURES;
+
+std::vector<NumberedPacket> packets() {
+  return {{1, Bytes(64, 0x20)}, {5, Bytes(100, 0x21)}, {6, Bytes(4, 0x22)}};
+}
+
+class ComparisonTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = why_no_real_kernel(); !why.empty()) GTEST_SKIP() << why;
+  }
+
+  // Compares twin 0 here with `twin` in the kernel.
+  ComparisonResult compare(const std::string& twin, const std::string& program) {
+    const PinnedToCpu0 pinned;
+    auto ours = KernelSide::emulated(kObjects + "/twin0.o", engine_, 1);
+    auto kernel = KernelSide::real(kObjects + "/" + twin);
+    EXPECT_TRUE(ours) << ours.error().message;
+    EXPECT_TRUE(kernel) << kernel.error().message;
+    if (!ours || !kernel) return {};
+    Comparison comparison(**ours, **kernel, program);
+    comparison.run("here", packets());
+    return comparison.result();
+  }
+
+  vm::Interpreter engine_;
+};
+
+TEST_F(ComparisonTest, FindsNothingInTheSameProgram) {
+  const auto result = compare("twin0.o", "same");
+  EXPECT_EQ(result.compared, 2u);
+  EXPECT_EQ(result.maps, 2u);
+  EXPECT_TRUE(result.differences.empty());
+  EXPECT_TRUE(result.excused.empty());
+}
+
+TEST_F(ComparisonTest, FindsAnotherReturnCodeOfEveryPacket) {
+  const auto result = compare("twin1.o", "answer");
+  ASSERT_EQ(result.differences.size(), 2u);
+  const Difference& second = result.differences[1];
+  EXPECT_EQ(second.program, "answer");
+  EXPECT_EQ(second.packet, 5u);
+  EXPECT_EQ(second.field, "return_code");
+  EXPECT_EQ(second.ours, "2");
+  EXPECT_EQ(second.kernel, "3");
+}
+
+TEST_F(ComparisonTest, FindsTheFirstByteThatDiffers) {
+  const auto result = compare("twin1.o", "bytes");
+  ASSERT_EQ(result.differences.size(), 2u);
+  EXPECT_EQ(result.differences[0].field, "data");
+  EXPECT_EQ(result.differences[0].offset, 3u);
+  EXPECT_TRUE(result.differences[0].ours.starts_with("1020"));
+  EXPECT_TRUE(result.differences[0].kernel.starts_with("1120"));
+}
+
+TEST_F(ComparisonTest, FindsAnotherValueInAMap) {
+  const auto result = compare("twin1.o", "count");
+  ASSERT_EQ(result.differences.size(), 1u);
+  const Difference& found = result.differences[0];
+  EXPECT_EQ(found.field, "map counts");
+  EXPECT_EQ(found.packet, 0u);
+  EXPECT_EQ(found.key, "01000000");
+  EXPECT_EQ(found.ours.substr(0, 2), "02");
+  EXPECT_EQ(found.kernel.substr(0, 2), "04");
+}
+
+TEST_F(ComparisonTest, ListsPacketsThatTestRunRefuses) {
+  const auto result = compare("twin0.o", "same");
+  const auto refused = std::find_if(result.not_comparable.begin(), result.not_comparable.end(),
+                                    [](const NotComparable& n) { return n.what == "packets"; });
+  ASSERT_NE(refused, result.not_comparable.end());
+  EXPECT_EQ(refused->first_packet, 6u);
+  EXPECT_EQ(refused->error, -EINVAL);
+}
+
+TEST_F(ComparisonTest, ListsProgramsOfOtherTypes) {
+  const auto result = compare("twin0.o", "same");
+  ASSERT_FALSE(result.not_comparable.empty());
+  EXPECT_EQ(result.not_comparable[0].what, "program");
+  EXPECT_EQ(result.not_comparable[0].name, "foreign");
+}
+
+TEST_F(ComparisonTest, ExcusesTimeThatAProgramWrites) {
+  const auto result = compare("twin0.o", "clock");
+  EXPECT_TRUE(result.differences.empty());
+  ASSERT_EQ(result.excused.size(), 1u);
+  EXPECT_EQ(result.excused[0].field, "map stamps");
+  EXPECT_EQ(result.excused[0].reason, "time: clock calls bpf_ktime_get_ns");
+}
+
+TEST_F(ComparisonTest, ExcusesRandomNumbersOnlyInTheProgramThatDrawsThem) {
+  const auto result = compare("twin1.o", "");
+  EXPECT_FALSE(result.excused.empty());
+  for (const Difference& d : result.excused) {
+    EXPECT_TRUE(d.program == "chance" || d.field == "map stamps") << d.program << ", " << d.field;
+  }
+  EXPECT_EQ(result.differences.size(), 5u);  // two codes, two packets, one count
+}
+
+TEST_F(ComparisonTest, TheCommandFindsNoDifferenceInTheExample) {
+  std::vector<std::string> words = {"diff", XNIC_EXAMPLE_OBJECT, "-r",    kCaptures + "/dns.pcap",
+                                    "-j",   "--against",         "kernel"};
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  testing::internal::CaptureStdout();
+  const auto code = diff_command(static_cast<int>(argv.size()), argv.data());
+  const std::string text = testing::internal::GetCapturedStdout();
+  ASSERT_TRUE(code) << code.error().message;
+  EXPECT_EQ(*code, ExitCode::done);
+  const Json json = Json::parse(text);
+  EXPECT_EQ(json["compared"], json["captures"][0]["packets"]);
+  EXPECT_EQ(json["differences"], Json::array());
+  EXPECT_EQ(json["excused"], Json::array());
+}
+
+RunAnswer answer() {
+  return {.error = 0,
+          .code = 2,
+          .data_size = 4,
+          .data = {1, 2, 3, 4},
+          .context_size = 2,
+          .context = {8, 9}};
+}
+
+TEST(Differences, AnErrorIsTheOnlyDifferenceThatCounts) {
+  RunAnswer other = answer();
+  other.error = -EINVAL;
+  other.code = 7;
+  const auto found = differences(answer(), other);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].field, "errno");
+}
+
+TEST(Differences, NamesEveryFieldThatDiffers) {
+  RunAnswer other = answer();
+  other.code = 0xffffffff;
+  other.data = {1, 2, 3};
+  other.data_size = 3;
+  other.context = {8, 7};
+  const auto found = differences(answer(), other);
+  std::vector<std::string> fields;
+  for (const FieldDifference& f : found) fields.push_back(f.field);
+  EXPECT_EQ(fields, (std::vector<std::string>{"return_code", "data_size", "data", "context"}));
+  EXPECT_EQ(found[0].kernel, "-1");
+  EXPECT_EQ(found[2].offset, 3u);
+  EXPECT_EQ(found[2].kernel, "");
+}
+
+}  // namespace
+}  // namespace xnic::sim
