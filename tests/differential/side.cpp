@@ -49,7 +49,7 @@ Side::~Side() {
   bpf_object__close(object_);
 }
 
-std::string Side::load(const std::string& path) {
+std::string Side::load(const std::string& path, const std::function<void(bpf_object*)>& prepare) {
   std::optional<vm::KernelScope> scope;
   if (kernel_) scope.emplace(*kernel_);
   libbpf_words().clear();
@@ -60,15 +60,18 @@ std::string Side::load(const std::string& path) {
   while ((map = bpf_object__next_map(object_, map)) != nullptr) {
     bpf_map__set_pin_path(map, nullptr);
   }
+  if (prepare) prepare(object_);
   if (bpf_object__load(object_) != 0) {
     return fmt::format("{}: {} does not load it: {}", path, host_->name(), libbpf_words());
   }
   bpf_program* program = nullptr;
   while ((program = bpf_object__next_program(object_, program)) != nullptr) {
+    if (bpf_program__fd(program) < 0) continue;  // `prepare` left it out
     programs_.push_back(
         {bpf_program__name(program), bpf_program__type(program), bpf_program__fd(program)});
   }
   while ((map = bpf_object__next_map(object_, map)) != nullptr) {
+    if (bpf_map__fd(map) < 0) continue;
     const bpf_map_type type = bpf_map__type(map);
     uint32_t value_size = bpf_map__value_size(map);
     if (is_per_cpu(type)) value_size = (value_size + 7) / 8 * 8 * real_possible_cpus();

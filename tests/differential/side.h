@@ -2,6 +2,7 @@
 
 #include <linux/bpf.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -45,8 +46,10 @@ class Side {
   Side(const Side&) = delete;
   Side& operator=(const Side&) = delete;
 
-  // Loads without pinning anything. Empty if it went well, a sentence if not.
-  std::string load(const std::string& path);
+  // Loads without pinning anything. Empty if it went well, a sentence if not. Between opening and
+  // loading, `prepare` may choose among the object's programs.
+  std::string load(const std::string& path,
+                   const std::function<void(bpf_object*)>& prepare = nullptr);
 
   const std::vector<SideProgram>& programs() const { return programs_; }
   const std::vector<SideMap>& maps() const { return maps_; }
