@@ -27,7 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr unsigned kSecondsForAProgram = 60;
+constexpr unsigned kSecondsForAProgram = 180;
 
 std::vector<Bytes> shipped_packets() {
   std::vector<std::string> paths;

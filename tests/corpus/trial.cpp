@@ -223,15 +223,15 @@ void fill_maps(Side& side, std::span<const Bytes> packets) {
     const bool prefix = map.type == BPF_MAP_TYPE_LPM_TRIE;
     const bool hash = map.type == BPF_MAP_TYPE_HASH || map.type == BPF_MAP_TYPE_PERCPU_HASH ||
                       map.type == BPF_MAP_TYPE_LRU_HASH || map.type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
-    if (!prefix && !hash) continue;
+    if ((!prefix && !hash) || map.key_size < (prefix ? 5 : 1)) continue;
     const uint32_t size = prefix ? map.key_size - 4 : map.key_size;
     size_t count = 0;
     for (const Bytes& found : keys_in(packets, size)) {
       if (++count > std::min<size_t>(kKeysOfAMap, map.max_entries)) break;
       if (count % 2 == 0) continue;
-      Bytes key;
-      if (prefix) key = {static_cast<uint8_t>(size * 6), 0, 0, 0};
-      key.insert(key.end(), found.begin(), found.end());
+      Bytes key(map.key_size);
+      if (prefix) key[0] = static_cast<uint8_t>(size * 6);
+      std::copy(found.begin(), found.end(), key.end() - size);
       Bytes value(map.value_size);
       if (!value.empty()) value[0] = 1;
       side.update(map, key, value);
