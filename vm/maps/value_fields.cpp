@@ -99,8 +99,7 @@ class FieldSearch {
 // What a map type wants its key to be in BTF.
 enum class KeyRule : uint8_t {
   any,       // some type
-  required,  // the same, and one must be named
-  first,     // the same, and that is asked before anything about the value
+  required,  // the same, and one must be named; asked before anything about the value
   index,     // a 32-bit integer, or none for an array that holds a data section
   prefix,    // a struct
   none,      // keyless
@@ -123,8 +122,8 @@ constexpr BtfRow kBtfRows[] = {
     {BPF_MAP_TYPE_ARRAY, KeyRule::index, true, true},
     {BPF_MAP_TYPE_PERCPU_ARRAY, KeyRule::index, false, false},
     {BPF_MAP_TYPE_LPM_TRIE, KeyRule::prefix, false, false},
-    {BPF_MAP_TYPE_QUEUE, KeyRule::first, false, false},
-    {BPF_MAP_TYPE_STACK, KeyRule::first, false, false},
+    {BPF_MAP_TYPE_QUEUE, KeyRule::required, false, false},
+    {BPF_MAP_TYPE_STACK, KeyRule::required, false, false},
     {BPF_MAP_TYPE_BLOOM_FILTER, KeyRule::none, false, false},
     {BPF_MAP_TYPE_PROG_ARRAY, KeyRule::refused, false, false},
     {BPF_MAP_TYPE_DEVMAP, KeyRule::refused, false, false},
@@ -143,10 +142,8 @@ BtfRow row_of(bpf_map_type type) {
 int check_key(KeyRule rule, const btf_type* key, const btf_type* value, const MapSpec& spec) {
   switch (rule) {
     case KeyRule::any:
-      return 0;
     case KeyRule::required:
-    case KeyRule::first:
-      return key == nullptr ? -EINVAL : 0;
+      return 0;
     case KeyRule::index:
       if (key == nullptr) {
         const bool section = spec.type == BPF_MAP_TYPE_ARRAY && spec.max_entries == 1;
@@ -232,7 +229,7 @@ int check_map_btf(const Btf& types_blob, MapSpec& spec) {
     if (key == nullptr) return -EINVAL;
   }
   if (spec.btf_value_type_id == 0) return 0;
-  if (key == nullptr && row.key == KeyRule::first) return -EINVAL;
+  if (key == nullptr && row.key == KeyRule::required) return -EINVAL;
   const btf_type* value = sized_type(types, spec.btf_value_type_id, spec.value_size);
   if (value == nullptr) return -EINVAL;
 
