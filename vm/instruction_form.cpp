@@ -48,7 +48,7 @@ Verdict check_alu(const bpf_insn& insn, const Opcode& op) {
 
 Verdict check_jump(const bpf_insn& insn, const Opcode& op) {
   if (op.kind == Kind::may_goto) {
-    if (insn.src_reg != 0 || insn.dst_reg != 0 || insn.imm != 0 || insn.off == 0) {
+    if (insn.src_reg != 0 || insn.dst_reg != 0 || insn.imm != 0) {
       return Objection{EINVAL, fmt::format("invalid may_goto off {} imm {}", insn.off, insn.imm)};
     }
     return {};
