@@ -1,5 +1,5 @@
-// Two kernels, one object, the same packets. Left out: contexts given to programs (both kernels
-// make the default one). Test: tests/sim/comparison_test.cpp.
+// Two kernels, one object, the same packets. Left out: contexts other than the one that every
+// packet has (no metadata, no mark). Test: tests/sim/comparison_test.cpp.
 #include "sim/comparison.h"
 
 #include <fmt/format.h>
@@ -66,7 +66,16 @@ RunRequest request_for(const Bytes& packet, bpf_prog_type type) {
   RunRequest request;
   request.data = packet;
   request.data_room = static_cast<uint32_t>(packet.size()) + kRoomBehindPacket;
-  request.context_room = type == BPF_PROG_TYPE_XDP ? sizeof(xdp_md) : sizeof(__sk_buff);
+  if (type != BPF_PROG_TYPE_XDP) {
+    request.context_room = sizeof(__sk_buff);
+    return request;
+  }
+  // Who wants the context back and gives none has given one of zeros, and with it an empty packet.
+  xdp_md context{};
+  context.data_end = static_cast<uint32_t>(packet.size());
+  const auto* bytes = reinterpret_cast<const uint8_t*>(&context);
+  request.context.assign(bytes, bytes + sizeof context);
+  request.context_room = sizeof context;
   return request;
 }
 

@@ -171,9 +171,10 @@ class OpenedObject {
       bpf_program__set_type(program, BPF_PROG_TYPE_XDP);
       bpf_program__set_autoload(program, true);
     });
-    static_cast<void>(bpf_object__load(object_));
+    // A load that fails closes what it had; the instructions keep the numbers.
     std::vector<int> fds;
     for_each_map([&fds](bpf_map* map) { fds.push_back(bpf_map__fd(map)); });
+    static_cast<void>(bpf_object__load(object_));
     std::vector<ListedProgram> rows;
     for_each_program([&](bpf_program* program) {
       rows.push_back(row_of(program, types[rows.size()], maps, fds));

@@ -68,7 +68,11 @@ static __always_inline void note(__u32 key, __s64 value) {
 
 /* All operations on one map, in an order that the low bits of the selector vary. */
 static __always_inline int exercise(void* map, const void* key, const __u8* bytes, __u8 selector) {
-  struct value fresh = {.packets = 1, .last = selector};
+  struct value fresh;
+  /* Its padding too, which user space sees: the stack holds what was there before. */
+  __builtin_memset(&fresh, 0, sizeof(fresh));
+  fresh.packets = 1;
+  fresh.last = selector;
   for (int i = 0; i < 5; i++) fresh.bytes[i] = bytes[i];
 
   struct value* found = bpf_map_lookup_elem(map, key);
