@@ -73,6 +73,7 @@ void Bpffs::revive(const std::string& path) {
 int Bpffs::pin(const std::string& path, Pinned object) {
   if (path != kRoot && is_reserved(path)) return -EPERM;
   if (exists(path)) return -EEXIST;
+  if (pins_.contains(parent_of(path))) return -ENOTDIR;
   if (!is_directory(parent_of(path))) return -ENOENT;
   pins_.emplace(path, std::move(object));
   unlinked_.erase(path);

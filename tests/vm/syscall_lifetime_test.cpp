@@ -122,18 +122,20 @@ TEST_F(Lifetime, OfAProgramInASlotEndsWhenUserSpaceLetsTheArrayGo) {
     drop(s, array);
     return still * 1000 + gone(s, BPF_PROG_GET_FD_BY_ID, id);
   });
-  // The array and its program hold each other.
-  same("slot of its own array", [](Side& s) {
-    using namespace test;  // NOLINT: register names
-    const int array = s.map(BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2);
-    const uint32_t array_id = id_of(s, array);
-    const int program = s.keep(
-        s.host.load(BPF_PROG_TYPE_XDP, load_map(r2, array) + Instructions{move(r0, 2), leave()}));
-    EXPECT_EQ(put(s, array, 1, static_cast<uint32_t>(program)), 0);
-    drop(s, program);
-    drop(s, array);
-    return gone(s, BPF_MAP_GET_FD_BY_ID, array_id);
-  });
+}
+
+// Asked of the emulated kernel alone: when Linux lets such a ring go is not for a test to wait for.
+TEST_F(Lifetime, OfAnArrayAndAProgramThatHoldEachOtherEndsToo) {
+  using namespace test;  // NOLINT: register names
+  const int array = ours_.map(BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2);
+  const uint32_t id = id_of(ours_, array);
+  const int program = ours_.keep(
+      emulated_.load(BPF_PROG_TYPE_XDP, load_map(r2, array) + Instructions{move(r0, 2), leave()}));
+  EXPECT_EQ(put(ours_, array, 1, static_cast<uint32_t>(program)), 0);
+  drop(ours_, program);
+  EXPECT_EQ(ask(ours_, BPF_MAP_GET_FD_BY_ID, id), 0);
+  drop(ours_, array);
+  EXPECT_EQ(ask(ours_, BPF_MAP_GET_FD_BY_ID, id), -ENOENT);
 }
 
 TEST_F(Lifetime, OfALinkEndsWithItsDescriptorAndTakesTheProgramOffTheDevice) {
