@@ -2,14 +2,20 @@
 
 #include <linux/bpf.h>
 
+#include <fcntl.h>
+
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string_view>
 #include <utility>
 
+#include "vm/bpffs.h"
 #include "vm/btf.h"
 #include "vm/invocation.h"
+#include "vm/net_device.h"
 #include "vm/object_fd.h"
 #include "vm/perf_event.h"
 #include "vm/program.h"
@@ -22,15 +28,20 @@ namespace xnic::vm {
 template <class T>
 class ObjectTable {
  public:
-  // Gives a descriptor for user space, or -errno.
-  int add(std::shared_ptr<T> object, ObjectFd fd) {
-    const int user_fd = fd.duplicate();
+  // Gives a descriptor for user space, with this access, or -errno.
+  int add(std::shared_ptr<T> object, ObjectFd fd, int access = O_RDWR) {
+    const int user_fd = fd.duplicate(access);
     if (user_fd < 0) return user_fd;
+    add_quietly(std::move(object), std::move(fd));
+    return user_fd;
+  }
+  // Without a descriptor: something else must hold the object.
+  void add_quietly(std::shared_ptr<T> object, ObjectFd fd) {
     const uint32_t id = next_id_++;
     object->id = id;
     ids_[fd.file()] = id;
-    objects_.emplace(id, Entry{std::move(object), std::move(fd)});
-    return user_fd;
+    const size_t own_mappings = fd.mappings();
+    objects_.emplace(id, Entry{std::move(object), std::move(fd), own_mappings});
   }
 
   std::shared_ptr<T> by_fd(int fd) const {
@@ -44,9 +55,35 @@ class ObjectTable {
   }
 
   // A new descriptor of the object, -ENOENT for an unknown id.
-  int open(uint32_t id) const {
+  int open(uint32_t id, int access = O_RDWR) const {
     const auto entry = objects_.find(id);
-    return entry == objects_.end() ? -ENOENT : entry->second.fd.duplicate();
+    return entry == objects_.end() ? -ENOENT : entry->second.fd.duplicate(access);
+  }
+
+  // Whether user space holds the object by a descriptor or a mapping.
+  bool is_held(uint32_t id, const OpenFiles& open_files) const {
+    const auto entry = objects_.find(id);
+    return entry != objects_.end() &&
+           open_files.holds(entry->second.fd, entry->second.own_mappings);
+  }
+
+  // Drops the objects that nobody refers to: no descriptor or mapping of user space, and no owner
+  // beside this table. `leaving` sees each before it goes. Gives how many went.
+  template <class Leaving>
+  size_t drop_unused(const OpenFiles& open_files, Leaving leaving) {
+    size_t dropped = 0;
+    for (auto entry = objects_.begin(); entry != objects_.end();) {
+      const Entry& e = entry->second;
+      if (e.object.use_count() > 1 || open_files.holds(e.fd, e.own_mappings)) {
+        ++entry;
+        continue;
+      }
+      leaving(*e.object);
+      ids_.erase(e.fd.file());
+      entry = objects_.erase(entry);
+      dropped++;
+    }
+    return dropped;
   }
 
   // Calls `visit` with each object, by id.
@@ -65,6 +102,7 @@ class ObjectTable {
   struct Entry {
     std::shared_ptr<T> object;
     ObjectFd fd;
+    size_t own_mappings = 0;  // of the memfd, by the object itself
   };
   uint32_t next_id_ = 1;
   std::map<uint32_t, Entry> objects_;
@@ -76,14 +114,37 @@ struct KernelOptions {
   uint64_t seed = 0;  // of bpf_get_prandom_u32 and of hash functions
 };
 
+// Frames that BPF_PROG_TEST_RUN sent through XDP programs for good (BPF_F_TEST_XDP_LIVE_FRAMES):
+// they go nowhere, and are counted by their verdict.
+struct LiveFrames {
+  uint64_t frames = 0;
+  std::map<std::string_view, uint64_t> verdicts;
+};
+
 // The emulated kernel: its BPF objects and the machine that BPF_PROG_TEST_RUN runs on. bpf(2) over
-// it is vm/syscall.h. Objects live as long as the Kernel.
+// it is vm/syscall.h. An object dies when nothing refers to it any more: no descriptor or mapping
+// in this process, no pin, link, program or map slot, and no shared_ptr outside. Nobody tells of a
+// close(), so that is found out in collect().
 class Kernel : public MapResolver, public ObjectResolver {
  public:
   // The engine must outlive the Kernel; it compiles every program that is loaded.
   explicit Kernel(Engine& engine, KernelOptions options = {})
       : engine_(engine), options_(options), environment_{.prng = Prng(options.seed)} {}
-  // Empties maps of programs: programs that tail-call each other own each other through them.
+  // Drops the objects that nothing refers to, and empties a prog_array that user space does not
+  // hold any more. Called whenever ids are listed or looked up.
+  void collect();
+  // Takes the link's program off its device; the link stays, without one.
+  void detach(Link& link);
+  // Null for an index that no device has.
+  NetDevice* device(uint32_t ifindex);
+  // From now on runs are timed and counted for program info, for as long as the descriptor that is
+  // given is open (BPF_ENABLE_STATS).
+  int enable_stats();
+  bool stats_enabled();
+  // Keeps pins in a directory, so that a later Kernel sees them: `xnic run --bpffs`.
+  Result<void> keep_pins_in(const std::string& directory);
+
+  // Empties every prog_array: programs that tail-call each other own each other through its slots.
   ~Kernel() override;
 
   std::shared_ptr<Map> map_by_fd(int fd) override { return maps.by_fd(fd); }
@@ -99,11 +160,19 @@ class Kernel : public MapResolver, public ObjectResolver {
   ObjectTable<Program> programs;
   ObjectTable<Btf> btfs;
   ObjectTable<PerfEvent> perf_events;
+  ObjectTable<Link> links;
+  Bpffs bpffs;
+  LiveFrames live_frames;
 
  private:
+  Result<std::shared_ptr<Map>> restore_map(const std::string& file);
+
   Engine& engine_;
   KernelOptions options_;
   Environment environment_;
+  std::array<NetDevice, 2> devices_{NetDevice{.ifindex = kLoopbackIfindex, .native_xdp = false},
+                                    NetDevice{.ifindex = kNicIfindex, .native_xdp = true}};
+  std::vector<FileId> stats_;  // what BPF_ENABLE_STATS gave out
 };
 
 }  // namespace xnic::vm

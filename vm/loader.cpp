@@ -1,5 +1,4 @@
-// Loading over libbpf 1.1. Left out, and told: pinning (there is no bpffs yet). Test:
-// tests/vm/loader_test.cpp.
+// Loading over libbpf 1.1. Test: tests/vm/loader_test.cpp.
 #include "vm/loader.h"
 
 #include <bpf/bpf.h>
@@ -203,14 +202,9 @@ Result<void> Object::open(std::vector<uint8_t> file) {
 }
 
 Result<void> Object::prepare() {
-  std::vector<std::string> pinned;
   bpf_map* map = nullptr;
   while ((map = bpf_object__next_map(object_, map)) != nullptr) {
     const char* name = bpf_map__name(map);
-    if (const char* pin = bpf_map__pin_path(map); pin != nullptr) {
-      pinned.emplace_back(name);
-      bpf_map__set_pin_path(map, nullptr);
-    }
     // libbpf would ask the host for its CPUs.
     if (bpf_map__type(map) == BPF_MAP_TYPE_PERF_EVENT_ARRAY && bpf_map__max_entries(map) == 0) {
       bpf_map__set_max_entries(map, kernel_.options().possible_cpus);
@@ -220,12 +214,6 @@ Result<void> Object::prepare() {
       return fail(ExitCode::program_rejected, "{}: map {} is of type {}, which does not exist here",
                   path_, name, type == nullptr ? "unknown" : type);
     }
-  }
-  if (!pinned.empty()) {
-    notes_.push_back(
-        fmt::format("{}: pins its map{} {} by name; pinning is not modelled, so {} empty", path_,
-                    pinned.size() == 1 ? "" : "s", fmt::join(pinned, ", "),
-                    pinned.size() == 1 ? "it starts" : "they start"));
   }
   return choose_programs();
 }

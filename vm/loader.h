@@ -35,7 +35,8 @@ struct ObjectOptions {
 // data and subprograms are libbpf's, the bpf(2) calls land in the Kernel; definitions that libbpf
 // no longer reads are translated first (vm/elf_legacy_maps.h). All programs whose section says a
 // type that exists here are loaded; those with a '?' in front if they are asked for, or all there
-// is. Pin paths are cleared, and noted, since there is no bpffs: nothing is written to the host's.
+// is. Maps that ask to be pinned are, in the Kernel's own bpffs, or take the map that is pinned
+// there already; nothing is written to the host's.
 // Errors: bad_input for what is no BPF object or has no program, program_rejected with the
 // verifier's words.
 class Object {
@@ -50,7 +51,7 @@ class Object {
   const std::string& sha256() const { return sha256_; }  // of the file, hexadecimal
   std::span<const LoadedProgram> programs() const { return programs_; }
   std::span<const LoadedMap> maps() const { return maps_; }
-  // Sentences that the user should see: cleared pin paths, skipped programs.
+  // Sentences that the user should see: skipped programs.
   std::span<const std::string> notes() const { return notes_; }
 
  private:

@@ -68,6 +68,9 @@ class Program {
   std::span<const Subprogram> subprograms() const { return subprograms_; }
   // Every map that an instruction names, each once.
   std::span<const std::shared_ptr<Map>> maps() const { return maps_; }
+  // Maps that only live as long as the program does (BPF_PROG_BIND_MAP).
+  std::span<const std::shared_ptr<Map>> bound_maps() const { return bound_maps_; }
+  void bind(std::shared_ptr<Map> map) { bound_maps_.push_back(std::move(map)); }
   bool gpl_compatible() const { return gpl_compatible_; }
   const std::array<uint8_t, 8>& tag() const { return tag_; }
 
@@ -77,6 +80,9 @@ class Program {
 
   uint32_t id = 0;            // given by the Kernel
   uint64_t load_time_ns = 0;  // simulated
+  // While BPF_ENABLE_STATS asks for it.
+  mutable uint64_t run_count = 0;
+  mutable uint64_t run_time_ns = 0;  // wall clock
 
  private:
   friend class Verifier;
@@ -85,6 +91,7 @@ class Program {
   ProgramSpec spec_;
   std::vector<Subprogram> subprograms_;
   std::vector<std::shared_ptr<Map>> maps_;
+  std::vector<std::shared_ptr<Map>> bound_maps_;
   std::unique_ptr<Code> code_;
   std::array<uint8_t, 8> tag_{};
   bool gpl_compatible_ = false;

@@ -48,6 +48,7 @@ struct Arguments {
   uint64_t seed = 0;
   uint32_t mtu = 0;
   std::string engine = "jit";
+  std::string bpffs;
   std::string output;
   std::string dump_maps;
   bool untimed = false;
@@ -115,6 +116,9 @@ void describe(CLI::App& app, Arguments& a) {
   app.add_option("--engine", a.engine, "jit or interpreter")
       ->check(CLI::IsMember({"jit", "interpreter"}))
       ->capture_default_str();
+  app.add_option("--bpffs", a.bpffs,
+                 "keep pinned maps and their contents there from one run to the next")
+      ->type_name("DIR");
   app.add_option("-o,--output", a.output,
                  "write verdicts.pcapng, packets.ndjson and report.json there")
       ->type_name("DIR");
@@ -295,6 +299,9 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
 
   const std::unique_ptr<vm::Engine> engine = make_engine(a.engine);
   vm::Kernel kernel(*engine, {.possible_cpus = profile->cores.whole(), .seed = a.seed});
+  if (!a.bpffs.empty()) {
+    if (auto kept = kernel.keep_pins_in(a.bpffs); !kept) return tl::unexpected(kept.error());
+  }
   auto attachments = attach_programs(kernel, request);
   if (!attachments) return tl::unexpected(attachments.error());
   if (auto filled = fill_maps(*attachments, a.maps); !filled) {
@@ -353,6 +360,9 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
   progress.end();
   if (!summary) return tl::unexpected(summary.error());
+  if (auto saved = kernel.bpffs.save(); !saved) return tl::unexpected(saved.error());
+  report.warnings.insert(report.warnings.end(), kernel.bpffs.notes().begin(),
+                         kernel.bpffs.notes().end());
 
   report.command = command;
   report.engine = std::string(engine->name());

@@ -178,16 +178,53 @@ constexpr const char* kPinned =
     "int (*max_entries)[1]; int (*pinning)[1]; } pinned __attribute__((section(\".maps\"), used)); "
     "__attribute__((section(\"xdp\"))) int f(void* c) { return 2; }";
 
-TEST_F(Loader, ClearsPinPathsAndSaysSo) {
+TEST_F(Loader, SharesAMapThatTwoObjectsPinByName) {
   const std::string path = folder_ / "pinned.o";
   const std::string command = std::string("echo '") + kPinned +
                               "' | " XNIC_CLANG " -target bpf -O2 -g -x c -c - -o " + path;
   ASSERT_EQ(std::system(command.c_str()), 0);
-  const auto object = Object::load(kernel_, path);
-  ASSERT_TRUE(object.has_value()) << object.error().message;
-  ASSERT_EQ((*object)->notes().size(), 1u);
-  EXPECT_NE((*object)->notes()[0].find("pinned"), std::string::npos);
+  const auto first = Object::load(kernel_, path);
+  ASSERT_TRUE(first.has_value()) << first.error().message;
+  const auto second = Object::load(kernel_, path);
+  ASSERT_TRUE(second.has_value()) << second.error().message;
+  EXPECT_TRUE((*second)->notes().empty());
+  ASSERT_EQ((*first)->maps().size(), 1u);
+  EXPECT_EQ((*first)->maps()[0].map, (*second)->maps()[0].map);
   EXPECT_FALSE(fs::exists("/sys/fs/bpf/pinned"));
+}
+
+TEST_F(Loader, RefusesAPinnedMapOfAnotherShapeByName) {
+  const std::string path = folder_ / "pinned.o";
+  std::string other = kPinned;
+  other.replace(other.find("max_entries)[1]"), 15, "max_entries)[2]");
+  for (const std::string& source : {std::string(kPinned), other}) {
+    const std::string command =
+        "echo '" + source + "' | " XNIC_CLANG " -target bpf -O2 -g -x c -c - -o " + path;
+    ASSERT_EQ(std::system(command.c_str()), 0);
+    const auto object = Object::load(kernel_, path);
+    if (source == kPinned) {
+      ASSERT_TRUE(object.has_value()) << object.error().message;
+    } else {
+      ASSERT_FALSE(object.has_value());
+      EXPECT_NE(object.error().message.find("pinned"), std::string::npos) << object.error().message;
+      EXPECT_NE(object.error().message.find("mismatch"), std::string::npos)
+          << object.error().message;
+    }
+  }
+}
+
+TEST_F(Loader, LoadsTheXdpFilterObjectsWithTheirPins) {
+  const fs::path folder = "/usr/lib/x86_64-linux-gnu/bpf";
+  int loaded = 0;
+  if (!fs::exists(folder)) GTEST_SKIP() << "Debian's xdp-tools is not installed.";
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (!entry.path().filename().string().starts_with("xdpfilt_")) continue;
+    const auto object = Object::load(kernel_, entry.path());
+    ASSERT_TRUE(object.has_value()) << object.error().message;
+    EXPECT_TRUE((*object)->notes().empty()) << (*object)->notes()[0];
+    loaded++;
+  }
+  EXPECT_GE(loaded, 10);
 }
 
 // The child sees an empty, read-write folder where bpffs would be.

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <linux/bpf.h>
+
+#include <cstdint>
+#include <cstring>
+
+// What the emulated kernel's linux/bpf.h says beyond the one that xnic is built with (Debian 12
+// has Linux 6.1's). Values and offsets are kernel ABI.
+namespace xnic::vm::uapi {
+
+inline constexpr uint32_t kTcxIngress = 46;  // enum bpf_attach_type
+inline constexpr uint32_t kTcxEgress = 47;
+inline constexpr uint32_t kLinkTypeTcx = 11;  // enum bpf_link_type
+inline constexpr uint32_t kBefore = 1u << 3;  // flags of an attach point with several programs
+inline constexpr uint32_t kAfter = 1u << 4;
+inline constexpr uint32_t kId = 1u << 5;
+inline constexpr uint32_t kLink = 1u << 13;
+inline constexpr uint32_t kPathFd = 1u << 14;
+inline constexpr uint32_t kChecksumComplete = 1u << 2;  // flag of BPF_PROG_TEST_RUN
+
+// Where a field lies in union bpf_attr.
+inline constexpr size_t kObjPathFd = 16;             // u32, BPF_OBJ_PIN and BPF_OBJ_GET
+inline constexpr size_t kAttachRelativeFd = 20;      // u32, BPF_PROG_ATTACH and DETACH
+inline constexpr size_t kAttachRevision = 24;        // u64
+inline constexpr size_t kLinkCreateRelativeFd = 16;  // u32, BPF_LINK_CREATE at tcx
+inline constexpr size_t kLinkCreateRevision = 24;    // u64
+inline constexpr size_t kLinkCreateEnd = 60;
+inline constexpr size_t kQueryLinkIds = 40;          // u64, BPF_PROG_QUERY
+inline constexpr size_t kQueryLinkAttachFlags = 48;  // u64
+inline constexpr size_t kQueryRevision = 56;         // u64
+
+template <class T>
+T read(const bpf_attr& attr, size_t offset) {
+  T value;
+  std::memcpy(&value, reinterpret_cast<const uint8_t*>(&attr) + offset, sizeof value);
+  return value;
+}
+
+template <class T>
+void write(bpf_attr& attr, size_t offset, T value) {
+  std::memcpy(reinterpret_cast<uint8_t*>(&attr) + offset, &value, sizeof value);
+}
+
+}  // namespace xnic::vm::uapi
