@@ -34,6 +34,7 @@ struct MapSpec {
   uint64_t map_extra = 0;
   uint32_t btf_key_type_id = 0;
   uint32_t btf_value_type_id = 0;
+  int inner_map_fd = 0;  // array_of_maps, hash_of_maps: a map that all inner ones are like
   ValueFields fields{};  // in values, found by BTF; see check_map_btf()
 };
 
@@ -44,7 +45,6 @@ struct RedirectEntry {
   uint64_t socket = 0;      // xskmap: inode of the AF_XDP socket
   // Runs on the packet at its destination (devmap, cpumap); may be null.
   std::shared_ptr<const Program> program{};
-  int inner_map_fd = 0;  // array_of_maps, hash_of_maps: a map that all inner ones are like
 };
 
 // A BPF map: the kernel's meaning of keys, values, flags and errors. Two faces:

@@ -28,9 +28,6 @@ class KernelScope {
   KernelScope(const KernelScope&) = delete;
   KernelScope& operator=(const KernelScope&) = delete;
 
-  // The innermost on this thread, null without.
-  static Kernel* current();
-
  private:
   Kernel* outer_;
 };
