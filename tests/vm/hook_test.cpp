@@ -33,7 +33,7 @@ TEST(Hook, SectionsSayWhereAProgramAttaches) {
   for (const std::string_view section : {"tc/egress", "tcx/egress", "classifier/egress"}) {
     EXPECT_EQ(hook_of_section(section), HookPoint::tc_egress) << section;
   }
-  for (const std::string_view section : {"", "xdpx", "kprobe/f", ".text", "socket"}) {
+  for (const std::string_view section : {"", "kprobe/f", ".text", "socket"}) {
     EXPECT_FALSE(hook_of_section(section).has_value()) << section;
   }
 }

@@ -126,7 +126,11 @@ std::vector<MapType> keyed_types() {
       case BPF_MAP_TYPE_STACK:
       case BPF_MAP_TYPE_BLOOM_FILTER:  // tests/vm/keyless_map_test.cpp
       case BPF_MAP_TYPE_CPUMAP:
-      case BPF_MAP_TYPE_XSKMAP:  // tests/vm/redirect_map_test.cpp
+      case BPF_MAP_TYPE_XSKMAP:            // tests/vm/redirect_map_test.cpp
+      case BPF_MAP_TYPE_PERF_EVENT_ARRAY:  // tests/vm/events_kernel_test.cpp
+      case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+      case BPF_MAP_TYPE_HASH_OF_MAPS:  // tests/vm/map_in_map_test.cpp
+      case BPF_MAP_TYPE_RINGBUF:       // tests/vm/ringbuf_test.cpp
         break;
       default:
         types.push_back(row);

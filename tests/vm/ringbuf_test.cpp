@@ -82,7 +82,7 @@ TEST_F(Records, GoOnlyToRingBuffers) {
   const std::string fault =
       run(load_map(r1, array.fd()) +
           Instructions{move(r2, 8), move(r3, 0), call(BPF_FUNC_ringbuf_reserve), leave()});
-  EXPECT_NE(fault.find("gives bpf_ringbuf_reserve a map of type array in r1"), std::string::npos)
+  EXPECT_NE(fault.find("calls bpf_ringbuf_reserve on a map of type array"), std::string::npos)
       << fault;
 }
 

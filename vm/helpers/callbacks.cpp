@@ -31,7 +31,8 @@ uint64_t loop(Invocation& run, uint64_t count, uint64_t function, uint64_t conte
               uint64_t) {
   if (flags != 0) return error(EINVAL);
   const auto calls = static_cast<uint32_t>(count);
-  if (calls > kMaxLoops) return error(E2BIG);
+  // Linux writes such a call out in place, and there the error has 32 bits.
+  if (calls > kMaxLoops) return static_cast<uint32_t>(-E2BIG);
   for (uint32_t i = 0; i < calls; ++i) {
     const uint64_t answer = run.callbacks->call(function, {i, context, 0, 0, 0});
     if (run.fault) return 0;
