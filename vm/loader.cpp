@@ -197,6 +197,8 @@ Result<void> Object::open(std::vector<uint8_t> file) {
     const std::string place = fmt::format(
         "/sys/fs/bpf/tc/{}/{}", map.pinning == kPinGlobal ? "globals" : sha256_, map.name);
     bpf_map__set_pin_path(bpf_object__find_map_by_name(object_, map.name.c_str()), place.c_str());
+    // libbpf makes the last folder of a pin's path alone; it is no matter if this one is there.
+    static_cast<void>(kernel_.bpffs.make_directory("/sys/fs/bpf/tc"));
   }
   return {};
 }

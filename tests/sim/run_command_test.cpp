@@ -4,9 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
-
 #include <filesystem>
+#include <map>
 
 #include "tests/sim/command.h"
 
