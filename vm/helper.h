@@ -15,18 +15,22 @@ namespace xnic::vm {
 // What a helper wants in an argument register. Names after the kernel's ARG_* types.
 enum class Argument : uint8_t {
   none,
-  any,            // any initialised value
-  context,        // the program's context, unmodified
-  function,       // a callback: the index of the first instruction of a static function
-  map,            // a map, known when the program is verified
-  map_key,        // key_size readable bytes of the map argument
-  map_value,      // value_size readable bytes of the map argument
-  map_value_out,  // the same, writable; of a bloom filter, which only looks, readable
-  memory_read,    // readable bytes; the next argument is their size
-  memory_write,   // writable bytes; the next argument is their size
-  size,           // size of the memory before it, at least 1
-  size_or_zero,   // may be 0
-  record,         // a ring buffer record of this run, neither submitted nor discarded yet
+  any,                  // any initialised value
+  context,              // the program's context, unmodified
+  function,             // a callback: the index of the first instruction of a static function
+  map,                  // a map, known when the program is verified
+  map_key,              // key_size readable bytes of the map argument
+  map_value,            // value_size readable bytes of the map argument
+  map_value_out,        // the same, writable; of a bloom filter, which only looks, readable
+  memory_read,          // readable bytes; the next argument is their size
+  memory_read_or_null,  // the same, or NULL
+  memory_write,         // writable bytes; the next argument is their size
+  size,                 // size of the memory before it, at least 1
+  size_or_zero,         // may be 0
+  u32_in_out,           // 4 bytes that are read and written, aligned
+  u64_out,              // 8 bytes that are written, aligned
+  const_string,  // text with its NUL, in a map that is frozen and that programs may only read
+  record,        // a ring buffer record of this run, neither submitted nor discarded yet
 };
 
 // record_or_null: so many bytes as r2 says.
@@ -40,17 +44,17 @@ inline constexpr uint32_t kTc = 2;
 inline constexpr uint32_t kSocketFilter = 4;
 inline constexpr uint32_t kAnyType = ~0u;
 
-// One helper: one function and one row (vm/helpers.cpp). Addresses in arguments are host
+// One helper: one function and one row, in a file of vm/helpers. Addresses in arguments are host
 // addresses that the caller has checked against the argument kinds: by the verifier, or by the
 // interpreter before the call. bpf_tail_call has no function: engines perform it.
 struct Helper {
   uint32_t id;  // BPF_FUNC_*
   std::string_view name;
-  bool gpl_only;
   uint32_t program_types;
   Returns returns;
   std::array<Argument, 5> arguments;
   HelperFunction function;
+  bool gpl_only = false;
 };
 
 std::span<const Helper> helpers();
@@ -63,10 +67,5 @@ const Helper* find_helper(uint32_t id, uint32_t program_types = kAnyType);
 bool helper_takes_map(uint32_t id, bpf_map_type type);
 // Whether the helper changes the map that it is called on, which BPF_F_RDONLY_PROG forbids.
 bool helper_writes_map(uint32_t id);
-
-// bpf_trace_printk's formatting: what the kernel's bpf_bprintf_prepare accepts. Gives the length
-// of the text or -EINVAL. Strings are read as the kernel's probe reads do: a bad address prints
-// nothing and never faults. Test: tests/vm/trace_format_test.cpp.
-int format_trace(std::string& text, std::string_view format, std::span<const uint64_t> arguments);
 
 }  // namespace xnic::vm

@@ -201,6 +201,11 @@ std::string Run::check_argument(const Helper& helper, uint32_t number, const uin
     return fmt::format("gives {} no {} of {} readable bytes in r{}, but {}", helper.name, what,
                        size, number + 1, memory_.describe(value));
   };
+  const auto writable = [&](uint64_t size) -> std::string {
+    if (memory_.may_write(*program_, value, size)) return {};
+    return fmt::format("gives {} no memory of {} writable bytes in r{}, but {}", helper.name, size,
+                       number + 1, memory_.describe(value));
+  };
   const auto check_map = [&]() -> std::string {
     map = find_map(value);
     if (map == nullptr)
@@ -238,6 +243,9 @@ std::string Run::check_argument(const Helper& helper, uint32_t number, const uin
       return fmt::format("gives {} no room for a value of {} bytes in r{}, but {}", helper.name,
                          size, number + 1, memory_.describe(value));
     }
+    case Argument::memory_read_or_null:
+      if (value == 0) return {};
+      [[fallthrough]];
     case Argument::memory_read:
     case Argument::memory_write: {
       const uint64_t size = r[number + 2];
@@ -245,14 +253,20 @@ std::string Run::check_argument(const Helper& helper, uint32_t number, const uin
         return {};
       }
       if (size == 0) return fmt::format("gives {} an empty memory in r{}", helper.name, number + 1);
-      if (kind == Argument::memory_read) return readable(size, "memory");
-      if (memory_.may_write(*program_, value, size)) return {};
-      return fmt::format("gives {} no memory of {} writable bytes in r{}, but {}", helper.name,
-                         size, number + 1, memory_.describe(value));
+      if (kind != Argument::memory_write) return readable(size, "memory");
+      return writable(size);
     }
     case Argument::size:
     case Argument::size_or_zero:
       return {};
+    case Argument::u32_in_out:
+      return writable(sizeof(uint32_t));
+    case Argument::u64_out:
+      return writable(sizeof(uint64_t));
+    case Argument::const_string:
+      return memory_.holds_string(*program_, value)
+                 ? std::string()
+                 : fmt::format("gives {} no constant text in r{}", helper.name, number + 1);
     case Argument::record:
       if (memory_.records().is_open(value)) return {};
       return fmt::format("gives {} no open ring buffer record in r{}, but {}", helper.name,

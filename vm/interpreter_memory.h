@@ -69,6 +69,20 @@ class RunMemory {
     return offset < length && size <= length - offset;
   }
 
+  // Whether a NUL follows within the value, at or behind the address, of a map that neither user
+  // space nor programs can change.
+  bool holds_string(const Program& program, uint64_t address) const {
+    for (const std::shared_ptr<Map>& map : program.maps()) {
+      if ((map->spec().flags & BPF_F_RDONLY_PROG) == 0 || !map->frozen) continue;
+      const std::span<const uint8_t> value = map->direct_value();
+      const uint64_t at = address - reinterpret_cast<uintptr_t>(value.data());
+      if (at < value.size()) {
+        return std::memchr(value.data() + at, 0, value.size() - at) != nullptr;
+      }
+    }
+    return false;
+  }
+
   // Opens a map value to the program for the rest of the run. Values stay readable until the map
   // dies, so a grant is never taken back.
   void grant(uint64_t start, uint64_t size, uint32_t map_flags) {

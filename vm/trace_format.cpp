@@ -13,7 +13,7 @@
 
 #include <fmt/format.h>
 
-#include "vm/helper.h"
+#include "vm/trace_format.h"
 
 namespace xnic::vm {
 namespace {

@@ -13,7 +13,7 @@
 #include <cstring>
 
 #include "tests/support/bpf_host.h"
-#include "vm/helper.h"
+#include "vm/trace_format.h"
 #include "vm/interpreter.h"
 
 namespace xnic::vm {

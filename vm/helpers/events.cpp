@@ -1,23 +1,17 @@
 // Records for user space, by ring buffer and by perf event.
 // What it leaves out: the dynptr forms of the ring buffer's helpers.
 // Test: tests/vm/events_kernel_test.cpp, against the kernel.
-#include "vm/helpers/events.h"
-
-#include <linux/bpf.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
 
-#include "vm/helper.h"
+#include "vm/helpers/rows.h"
 #include "vm/maps/perf_event_array.h"
 #include "vm/maps/ringbuf.h"
 
 namespace xnic::vm {
 namespace {
-
-uint64_t result(int64_t value) { return static_cast<uint64_t>(value); }
 
 RingBuffer& ring_at(uint64_t address) { return *RingBuffer::of(*std::bit_cast<Map*>(address)); }
 
@@ -35,8 +29,6 @@ void commit(const Invocation& run, uint64_t record, uint64_t flags, bool discard
   ring.commit(bytes, flags, discard);
   tell(run, ring);
 }
-
-}  // namespace
 
 uint64_t ringbuf_output(Invocation& run, uint64_t map, uint64_t data, uint64_t size, uint64_t flags,
                         uint64_t) {
@@ -84,5 +76,24 @@ uint64_t packet_event_output(Invocation& run, uint64_t, uint64_t map, uint64_t f
   if (error == 0) tell(run, array);
   return result(error);
 }
+
+using A = Argument;
+using R = Returns;
+constexpr std::array kRows = {
+    XNIC_HELPER(perf_event_output, kXdp | kTc | kSocketFilter, R::integer,
+                {A::context, A::map, A::any, A::memory_read, A::size_or_zero}, packet_event_output,
+                kGplOnly),
+    XNIC_HELPER(ringbuf_output, kAnyType, R::integer,
+                {A::map, A::memory_read, A::size_or_zero, A::any}, ringbuf_output),
+    XNIC_HELPER(ringbuf_reserve, kAnyType, R::record_or_null, {A::map, A::any, A::any},
+                ringbuf_reserve),
+    XNIC_HELPER(ringbuf_submit, kAnyType, R::none, {A::record, A::any}, ringbuf_submit),
+    XNIC_HELPER(ringbuf_discard, kAnyType, R::none, {A::record, A::any}, ringbuf_discard),
+    XNIC_HELPER(ringbuf_query, kAnyType, R::integer, {A::map, A::any}, ringbuf_query),
+};
+
+}  // namespace
+
+std::span<const Helper> event_helpers() { return kRows; }
 
 }  // namespace xnic::vm
