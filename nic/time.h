@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "traces/clock.h"
+
 namespace xnic::nic {
 
 // Simulated time: 64-bit picoseconds from the first packet.
@@ -10,9 +12,7 @@ using Picoseconds = uint64_t;
 
 inline constexpr Picoseconds kPicosecondsPerNanosecond = 1000;
 
-// 64 bits of picoseconds wrap after 213 days. Nothing may start in the last ten of them, so that
-// sums of a time and a duration never wrap.
-inline constexpr Picoseconds kEndOfTime = UINT64_MAX - 864'000ull * 1'000'000'000'000ull;
+using traces::kEndOfTime;
 
 inline Picoseconds from_nanoseconds(double nanoseconds) {
   return static_cast<Picoseconds>(std::llround(nanoseconds * 1000.0));

@@ -15,7 +15,6 @@
 namespace xnic::traces {
 namespace {
 
-constexpr uint64_t kClockEnd = uint64_t{1} << 63;
 constexpr uint64_t kMicro = 1'000'000;
 // Bounds between which a rate fits in 64 bits of millionths.
 constexpr double kMinRate = 1e-6;
@@ -24,7 +23,7 @@ constexpr double kMaxRate = 1e13;
 // A bit at 1 Gb/s takes 1,000 ps. A link so slow that the clock ends within a frame saturates.
 uint64_t wire_ps(uint64_t bits, double link_gbps) {
   const double time = std::round(static_cast<double>(bits) * 1000 / link_gbps);
-  return time < static_cast<double>(kClockEnd) ? static_cast<uint64_t>(time) : kClockEnd;
+  return time < static_cast<double>(kEndOfTime) ? static_cast<uint64_t>(time) : kEndOfTime;
 }
 
 }  // namespace
@@ -159,11 +158,11 @@ Result<bool> Player::next(Frame& frame) {
   if (loop_ > 1 && !repeat(frame, offset_ps)) return false;
 
   const Wide time_ps = options_.rate ? rate_time() : loop_start_ps_ + offset_ps;
-  if (time_ps >= kClockEnd) {
+  if (time_ps >= kEndOfTime) {
     return fail(
         ExitCode::bad_input,
-        "Packet {} of {} would be sent after more than 2^63 picoseconds (106 days), and the "
-        "simulated clock ends there; raise the rate, or lower the loops or the longest gap.",
+        "Packet {} of {} would be sent after more than 203 days, and the simulated clock of 64-bit "
+        "picoseconds ends soon after; raise the rate, or lower the loops or the longest gap.",
         count_ + 1, reader_.path());
   }
   frame.id = ++count_;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "traces/clock.h"
 #include "traces/reader.h"
 #include "vm/result.h"
 
@@ -40,7 +41,7 @@ struct PlayerOptions {
 // A packet on its way to the port.
 struct Frame {
   uint64_t id = 0;                 // from 1, counted on over the loops
-  uint64_t time_ps = 0;            // simulated; 0 for the first, never decreasing, below 2^63
+  uint64_t time_ps = 0;            // simulated; 0 for the first, never decreasing, below kEndOfTime
   std::span<const uint8_t> bytes;  // valid until the next call
   uint32_t original_length = 0;
   int64_t timestamp_ns = 0;  // as captured
@@ -56,7 +57,7 @@ class Player {
   Player(Reader& reader, const PlayerOptions& options);
 
   // True with the next frame, false at the end. Errors: the reader's, and bad_input for a run that
-  // is too long for a clock of 2^63 picoseconds (106 days).
+  // is too long for the clock (kEndOfTime).
   Result<bool> next(Frame& frame);
 
   // Of the capture, however often it is played.
