@@ -8,10 +8,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <array>
 #include <bit>
 #include <cerrno>
-#include <cstdarg>
 
 #include "vm/host_calls.h"
 #include "vm/syscall.h"
@@ -49,22 +47,19 @@ Kernel* KernelScope::current() { return kernel_in_scope; }
 
 using xnic::vm::kernel_in_scope;
 
-extern "C" long __wrap_syscall(long number, ...) {
-  std::array<long, 6> a{};
-  va_list arguments;
-  va_start(arguments, number);
-  for (long& argument : a) argument = va_arg(arguments, long);
-  va_end(arguments);
+// The C library declares syscall() with "...", but takes six arguments whatever the call. As
+// parameters they arrive in the same places, and va_arg would read behind those that were passed.
+extern "C" long __wrap_syscall(long number, long a0, long a1, long a2, long a3, long a4, long a5) {
   if (number == __NR_perf_event_open && kernel_in_scope != nullptr) {
     return xnic::vm::as_libc(xnic::vm::perf_event_open(
-        *kernel_in_scope, std::bit_cast<const perf_event_attr*>(a[0]), static_cast<int>(a[2])));
+        *kernel_in_scope, std::bit_cast<const perf_event_attr*>(a0), static_cast<int>(a2)));
   }
   if (number != __NR_bpf || kernel_in_scope == nullptr) {
-    return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    return __real_syscall(number, a0, a1, a2, a3, a4, a5);
   }
-  return xnic::vm::as_libc(xnic::vm::bpf_syscall(*kernel_in_scope, static_cast<uint32_t>(a[0]),
-                                                 std::bit_cast<bpf_attr*>(a[1]),
-                                                 static_cast<uint32_t>(a[2])));
+  return xnic::vm::as_libc(xnic::vm::bpf_syscall(*kernel_in_scope, static_cast<uint32_t>(a0),
+                                                 std::bit_cast<bpf_attr*>(a1),
+                                                 static_cast<uint32_t>(a2)));
 }
 
 extern "C" int __wrap_statfs64(const char* path, struct statfs64* status) {
