@@ -21,6 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include "traces/pcap_file.h"
+
 namespace xnic::traces {
 namespace {
 
@@ -75,12 +77,12 @@ struct PcapCloser {
 
 class PcapReader : public Reader {
  public:
-  explicit PcapReader(std::string path) : Reader(std::move(path)) {}
+  PcapReader(std::string path, const ReaderOptions& options) : Reader(std::move(path), options) {}
   ~PcapReader() override {
     if (filtered_) pcap_freecode(&filter_);
   }
 
-  Result<void> open(const std::string& filter, const ReaderOptions& options);
+  Result<void> open(const std::string& filter);
   Result<bool> next(Record& record) override;
 
  private:
@@ -88,7 +90,6 @@ class PcapReader : public Reader {
   Result<void> open_capture();
   tl::unexpected<Error> not_a_capture(std::string_view reason) const;
   Result<bool> cut_or_broken();
-  std::string name() const { return path_ == "-" ? "standard input" : path_; }
   uint64_t position() const { return static_cast<uint64_t>(std::ftell(file_)); }
 
   // Declared so that libpcap, which closes the stream, goes before what the stream uses.
@@ -98,15 +99,11 @@ class PcapReader : public Reader {
   FILE* file_ = nullptr;  // owned by pcap_
   bpf_program filter_{};
   bool filtered_ = false;
-  bool strict_ = false;
-  uint64_t records_ = 0;     // read, whether they passed the filter or not
-  uint64_t record_end_ = 0;  // offset past the last whole record, or past the file's header
   bool ended_ = false;
   std::optional<Error> failure_;
 };
 
-Result<void> PcapReader::open(const std::string& filter, const ReaderOptions& options) {
-  strict_ = options.strict;
+Result<void> PcapReader::open(const std::string& filter) {
   if (auto opened = open_source(); !opened) return opened;
   if (auto opened = open_capture(); !opened) return opened;
   if (filter.empty()) return {};
@@ -225,32 +222,48 @@ Result<bool> PcapReader::next(Record& record) {
 // cut off; else what it read makes no sense.
 Result<bool> PcapReader::cut_or_broken() {
   const std::string reason = pcap_geterr(pcap_.get());
-  if (source_.error != 0) {
-    return fail(ExitCode::bad_input, "Cannot read the capture {} past byte {}: {}.", name(),
-                record_end_, std::strerror(source_.error));
-  }
-  if (std::feof(file_) != 0) {
-    const std::string sentence = fmt::format(
-        "{} is truncated: its {} whole packet{} end{} at byte {} and it is cut off at byte {}",
-        name(), records_, records_ == 1 ? "" : "s", records_ == 1 ? "s" : "", record_end_,
-        source_.offset);
-    if (strict_) return fail(ExitCode::bad_input, "{}.", sentence);
-    warning_ = sentence + "; the rest is missing.";
-    return false;
-  }
-  return fail(ExitCode::bad_input, "{}: packet {}, after byte {}, cannot be read: {}.", name(),
-              records_ + 1, record_end_, reason);
+  if (source_.error != 0) return failed_read(source_.error);
+  if (std::feof(file_) != 0) return cut_off_at(source_.offset);
+  return unreadable_record(reason);
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Reader>> Reader::open(const std::string& path, const std::string& filter,
                                              const ReaderOptions& options) {
-  auto reader = std::make_unique<PcapReader>(path);
-  if (auto opened = reader->open(filter, options); !opened) {
+  if (filter.empty()) {
+    if (std::unique_ptr<Reader> plain = open_pcap_file(path, options)) return plain;
+  }
+  auto reader = std::make_unique<PcapReader>(path, options);
+  if (auto opened = reader->open(filter); !opened) {
     return tl::unexpected<Error>(opened.error());
   }
   return reader;
+}
+
+Result<size_t> Reader::next_burst(std::span<Record> records) {
+  const auto got = next(records.front());
+  if (!got) return tl::unexpected<Error>(got.error());
+  return *got ? 1 : 0;
+}
+
+Result<bool> Reader::cut_off_at(uint64_t size) {
+  const std::string sentence = fmt::format(
+      "{} is truncated: its {} whole packet{} end{} at byte {} and it is cut off at byte {}",
+      name(), records_, records_ == 1 ? "" : "s", records_ == 1 ? "s" : "", record_end_, size);
+  if (strict_) return fail(ExitCode::bad_input, "{}.", sentence);
+  warning_ = sentence + "; the rest is missing.";
+  return false;
+}
+
+tl::unexpected<Error> Reader::unreadable_record(std::string_view reason) const {
+  return fail(ExitCode::bad_input, "{}: packet {}, after byte {}, cannot be read: {}.", name(),
+              records_ + 1, record_end_, reason);
+}
+
+tl::unexpected<Error> Reader::failed_read(int error) const {
+  return fail(ExitCode::bad_input, "Cannot read the capture {} past byte {}: {}.", name(),
+              record_end_, std::strerror(error));
 }
 
 }  // namespace xnic::traces

@@ -27,7 +27,8 @@ struct Record {
 };
 
 // Reads Ethernet captures: pcap and pcapng of micro- or nanoseconds in both byte orders, as
-// libpcap knows them. Every error is a sentence that names the file; ExitCode::bad_input, or usage
+// libpcap knows them. Plain pcap files without a filter take a faster way (traces/pcap_file.h) to
+// the same records. Every error is a sentence that names the file; ExitCode::bad_input, or usage
 // for a bad filter.
 class Reader {
  public:
@@ -43,6 +44,10 @@ class Reader {
   // ends at the cut with a warning. After false or an error, it stays so.
   virtual Result<bool> next(Record& record) = 0;
 
+  // The same for as many records as are at hand at once, at most `records` holds and at least one,
+  // all valid until the next call; 0 at the end.
+  virtual Result<size_t> next_burst(std::span<Record> records);
+
   const std::string& path() const { return path_; }
   // Of the records given so far.
   uint64_t packets() const { return packets_; }
@@ -53,9 +58,20 @@ class Reader {
   const std::optional<std::string>& warning() const { return warning_; }
 
  protected:
-  explicit Reader(std::string path) : path_(std::move(path)) {}
+  Reader(std::string path, const ReaderOptions& options)
+      : path_(std::move(path)), strict_(options.strict) {}
+
+  std::string name() const { return path_ == "-" ? "standard input" : path_; }
+  // The end of a capture that stops within a record, at byte `size`: a warning and false, or an
+  // error if that is asked for.
+  Result<bool> cut_off_at(uint64_t size);
+  tl::unexpected<Error> unreadable_record(std::string_view reason) const;
+  tl::unexpected<Error> failed_read(int error) const;
 
   std::string path_;
+  bool strict_;
+  uint64_t records_ = 0;     // read, whether they passed the filter or not
+  uint64_t record_end_ = 0;  // offset past the last whole record, or past the file's header
   uint64_t packets_ = 0;
   uint64_t bytes_ = 0;
   uint64_t snapped_ = 0;
