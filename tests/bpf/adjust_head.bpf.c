@@ -1,21 +1,7 @@
 /* bpf_xdp_adjust_head both ways. The amount comes from the first byte of the frame, read as a
  * signed number, so that a set of packets covers the range and both its ends; the answer of the
  * helper is left in the map and, where there is room, in the first bytes of the new frame. */
-#include <linux/bpf.h>
-
-#include <bpf/bpf_helpers.h>
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 4);
-  __type(key, __u32);
-  __type(value, __s64);
-} answers SEC(".maps");
-
-static __always_inline void note(__u32 key, __s64 value) {
-  __s64* slot = bpf_map_lookup_elem(&answers, &key);
-  if (slot) *slot = value;
-}
+#include "answers.h"
 
 SEC("xdp")
 int adjust_by_first_byte(struct xdp_md* context) {

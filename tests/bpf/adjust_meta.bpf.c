@@ -1,20 +1,6 @@
 /* bpf_xdp_adjust_meta: the room grows by an amount from the frame, is written and read back, and
  * shrinks again; unaligned and too large amounts are refused. */
-#include <linux/bpf.h>
-
-#include <bpf/bpf_helpers.h>
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 4);
-  __type(key, __u32);
-  __type(value, __s64);
-} answers SEC(".maps");
-
-static __always_inline void note(__u32 key, __s64 value) {
-  __s64* slot = bpf_map_lookup_elem(&answers, &key);
-  if (slot) *slot = value;
-}
+#include "answers.h"
 
 SEC("xdp")
 int meta_by_first_byte(struct xdp_md* context) {

@@ -1,20 +1,6 @@
 /* bpf_xdp_adjust_tail: the frame shrinks and grows by amounts from its own bytes. New bytes at the
  * end are zero. */
-#include <linux/bpf.h>
-
-#include <bpf/bpf_helpers.h>
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 4);
-  __type(key, __u32);
-  __type(value, __s64);
-} answers SEC(".maps");
-
-static __always_inline void note(__u32 key, __s64 value) {
-  __s64* slot = bpf_map_lookup_elem(&answers, &key);
-  if (slot) *slot = value;
-}
+#include "answers.h"
 
 /* The signed 16-bit number in the first two bytes, in host order. */
 SEC("xdp")

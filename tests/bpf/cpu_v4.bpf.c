@@ -1,20 +1,6 @@
 /* What clang emits for -mcpu=v4: signed division and modulo, sign-extending moves and loads,
  * unconditional byte swaps, and a jump beyond 16 bits. */
-#include <linux/bpf.h>
-
-#include <bpf/bpf_helpers.h>
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 32);
-  __type(key, __u32);
-  __type(value, __s64);
-} answers SEC(".maps");
-
-static __always_inline void note(__u32 key, __s64 value) {
-  __s64* slot = bpf_map_lookup_elem(&answers, &key);
-  if (slot) *slot = value;
-}
+#include "answers.h"
 
 SEC("xdp")
 int signed_arithmetic(struct xdp_md* context) {

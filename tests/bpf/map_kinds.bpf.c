@@ -1,9 +1,7 @@
 /* Lookup, update with each flag, and delete for every kind of map, with keys and values from the
  * packet. Each program returns what its helpers answered, folded into one number, and leaves the
  * answers in `answers`; results depend on the packets seen before. */
-#include <linux/bpf.h>
-
-#include <bpf/bpf_helpers.h>
+#include "answers.h"
 
 #define ENTRIES 8
 
@@ -53,18 +51,6 @@ struct {
   __type(key, struct prefix);
   __type(value, struct value);
 } in_lpm_trie SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 8);
-  __type(key, __u32);
-  __type(value, __s64);
-} answers SEC(".maps");
-
-static __always_inline void note(__u32 key, __s64 value) {
-  __s64* slot = bpf_map_lookup_elem(&answers, &key);
-  if (slot) *slot = value;
-}
 
 /* All operations on one map, in an order that the low bits of the selector vary. */
 static __always_inline int exercise(void* map, const void* key, const __u8* bytes, __u8 selector) {
