@@ -110,7 +110,9 @@ Result<SavedMap> read_pin_file(const std::string& path) {
       word != "spec") {
     return damaged("the map's spec is missing");
   }
-  spec.type = static_cast<bpf_map_type>(type);
+  const MapType* row = find_map_type(type);
+  if (row == nullptr) return damaged("there is no such map type");
+  spec.type = row->type;
   saved.frozen = frozen != 0;
   std::getline(in, line);
   if (!std::getline(in, line) || !line.starts_with("name ")) return damaged("the name is missing");

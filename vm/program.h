@@ -19,7 +19,7 @@ class Btf;
 
 // What BPF_PROG_LOAD asks for, copied out of user memory, nothing checked yet.
 struct ProgramSpec {
-  bpf_prog_type type = BPF_PROG_TYPE_UNSPEC;
+  uint32_t type = BPF_PROG_TYPE_UNSPEC;  // BPF_PROG_TYPE_*, or any number
   uint32_t expected_attach_type = 0;
   uint32_t flags = 0;  // BPF_F_*
   std::string name;
@@ -61,7 +61,7 @@ class Engine {
 class Program {
  public:
   const ProgramSpec& spec() const { return spec_; }
-  bpf_prog_type type() const { return spec_.type; }
+  bpf_prog_type type() const { return static_cast<bpf_prog_type>(spec_.type); }
   const std::string& name() const { return spec_.name; }
   std::span<const bpf_insn> instructions() const { return spec_.instructions; }
   // Sorted by start; the first one is the main program, at 0.

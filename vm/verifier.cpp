@@ -83,8 +83,7 @@ class Check {
     }
     type_ = find_program_type(spec_.type);
     if (type_ == nullptr) {
-      return reject(EINVAL, "Program type {} does not exist here.",
-                    static_cast<uint32_t>(spec_.type));
+      return reject(EINVAL, "Program type {} does not exist here.", spec_.type);
     }
     if (Verdict verdict = find_subprograms()) return verdict;
     if (Verdict verdict = check_functions()) return verdict;

@@ -91,7 +91,8 @@ class MapContract : public testing::TestWithParam<MapType> {
       std::memcpy(bytes.data(), &full, 4);
       std::memcpy(bytes.data() + 4, &i, std::min<size_t>(4, spec.key_size - 4));
     } else {
-      std::memcpy(bytes.data(), &i, std::min<size_t>(4, bytes.size()));
+      std::copy_n(reinterpret_cast<const uint8_t*>(&i), std::min<size_t>(4, bytes.size()),
+                  bytes.begin());
     }
     return bytes;
   }

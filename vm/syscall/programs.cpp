@@ -100,7 +100,7 @@ long prog_load(Kernel& kernel, bpf_attr& attr) {
   if (!is_valid_log(attr.log_buf, attr.log_size, attr.log_level)) return -EINVAL;
 
   ProgramSpec spec;
-  spec.type = static_cast<bpf_prog_type>(attr.prog_type);
+  spec.type = attr.prog_type;
   spec.expected_attach_type = attr.expected_attach_type;
   spec.flags = attr.prog_flags;
   const auto* instructions = user_pointer<const bpf_insn>(attr.insns);
