@@ -303,6 +303,10 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
     if (auto kept = kernel.keep_pins_in(a.bpffs); !kept) return tl::unexpected(kept.error());
   }
   auto attachments = attach_programs(kernel, request);
+  // The file of a damaged pin must not be written over.
+  if (kernel.bpffs.damaged()) {
+    return fail(ExitCode::bad_input, "{}", kernel.bpffs.notes().front());
+  }
   if (!attachments) return tl::unexpected(attachments.error());
   if (auto filled = fill_maps(*attachments, a.maps); !filled) {
     return tl::unexpected(filled.error());
