@@ -52,12 +52,14 @@ void Kernel::detach(Link& link) {
   NetDevice* at = device(link.ifindex);
   if (at == nullptr) return;
   if (link.type == BPF_LINK_TYPE_XDP) {
-    for (Attached& slot : at->xdp) {
-      if (slot.link == link.id) slot = {};
+    for (Hook& hook : at->hooks) {
+      if (hook.single().link == link.id) hook.detach();
     }
   } else {
-    AttachPoint& point = link.attach_type == uapi::kTcxIngress ? at->tcx_ingress : at->tcx_egress;
-    point.detach({link.program, link.id}, 0, nothing_relative, 0);
+    const bool ingress = link.attach_type == uapi::kTcxIngress;
+    at->hook(ingress ? HookPoint::tc_ingress : HookPoint::tc_egress)
+        .tcx()
+        .detach({link.program, link.id}, 0, nothing_relative, 0);
   }
   link.ifindex = 0;
 }
