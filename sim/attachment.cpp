@@ -62,7 +62,11 @@ std::string list_programs(const vm::Object& object) {
 class Attacher {
  public:
   Attacher(vm::Kernel& kernel, const AttachRequest& request)
-      : kernel_(kernel), options_{.btf_path = request.btf, .programs = wanted(request)} {}
+      : kernel_(kernel),
+        options_{.btf_path = request.btf, .programs = wanted(request)},
+        device_(*kernel.device(vm::kNicIfindex)) {
+    done_.hooks = &device_.hooks;
+  }
 
   Result<void> by_section(const std::string& path, const std::string& name) {
     auto object = open(path);
@@ -72,7 +76,7 @@ class Attacher {
       if (!name.empty() && program.name != name) continue;
       const auto hook = vm::hook_of_section(program.section);
       if (!hook) continue;
-      if (done_.hooks[static_cast<size_t>(*hook)].attached()) {
+      if (taken(*hook)) {
         return fail(ExitCode::usage,
                     "{}: more than one program wants {}; pick one with --program NAME or say where "
                     "with --attach: {}",
@@ -112,9 +116,10 @@ class Attacher {
       return fail(ExitCode::usage, "--attach {}: no program of the object fits this hook: {}", text,
                   list_programs(**object));
     }
-    if (done_.hooks[static_cast<size_t>(parsed->hook)].attached()) {
+    if (taken(parsed->hook)) {
       return fail(ExitCode::usage, "--attach {}: {} already has {}", text,
-                  vm::hook_name(parsed->hook), done_.name_at(parsed->hook));
+                  vm::hook_name(parsed->hook),
+                  done_.name_of(*device_.hook(parsed->hook).single().program));
     }
     return attach(parsed->hook, *chosen, parsed->object);
   }
@@ -138,10 +143,11 @@ class Attacher {
       return fail(ExitCode::usage, "{}: program {} (section {}) is of another type than {} takes",
                   path, program.name, program.section, vm::hook_name(hook));
     }
-    done_.hooks[static_cast<size_t>(hook)].attach(program.program);
-    done_.names[static_cast<size_t>(hook)] = program.name;
+    device_.hook(hook).attach(program.program);
     return {};
   }
+
+  bool taken(vm::HookPoint hook) { return device_.hook(hook).single().program != nullptr; }
 
   static tl::unexpected<Error> no_such_program(const vm::Object& object, const std::string& name) {
     return fail(ExitCode::usage, "{}: has no program {} that can be attached; it has {}",
@@ -162,10 +168,20 @@ class Attacher {
 
   vm::Kernel& kernel_;
   vm::ObjectOptions options_;
+  vm::NetDevice& device_;
   Attachments done_;
 };
 
 }  // namespace
+
+const std::string& Attachments::name_of(const vm::Program& program) const {
+  for (const auto& object : objects) {
+    for (const vm::LoadedProgram& loaded : object->programs()) {
+      if (loaded.program.get() == &program) return loaded.name;
+    }
+  }
+  return program.spec().name;
+}
 
 Result<Attachments> attach_programs(vm::Kernel& kernel, const AttachRequest& request) {
   Attacher attacher(kernel, request);

@@ -21,16 +21,13 @@ struct AttachRequest {
   std::string btf;                    // types of the kernel for CO-RE; empty: the emulated one's
 };
 
-// Objects loaded into a kernel, each file once, and their programs at the hooks.
+// Objects loaded into a kernel, each file once, and the hooks of its nic0 with their programs.
 struct Attachments {
   std::vector<std::unique_ptr<vm::Object>> objects;
-  Hooks hooks = {vm::Hook(vm::HookPoint::xdp_offload), vm::Hook(vm::HookPoint::xdp_native),
-                 vm::Hook(vm::HookPoint::xdp_generic), vm::Hook(vm::HookPoint::tc_ingress),
-                 vm::Hook(vm::HookPoint::tc_egress)};
-  // The whole C name of the program at each hook; empty where nothing is attached.
-  std::array<std::string, vm::kHookPoints> names;
+  Hooks* hooks = nullptr;  // the kernel's
 
-  const std::string& name_at(vm::HookPoint hook) const { return names[static_cast<size_t>(hook)]; }
+  // The whole C name of a program of the objects; of another, what bpf(2) keeps of it.
+  const std::string& name_of(const vm::Program& program) const;
 };
 
 // Errors: usage for a bad attachment or two programs for one hook, and the loader's.

@@ -59,7 +59,6 @@ class OutcomeSink {
   virtual void done(const vm::Packet& packet, const Outcome& outcome) = 0;
 };
 
-// The hooks of one interface, by HookPoint.
-using Hooks = std::array<vm::Hook, vm::kHookPoints>;
+using Hooks = vm::Hooks;
 
 }  // namespace xnic::sim

@@ -69,11 +69,14 @@ void drop(Outcome& outcome, DropReason reason, nic::Picoseconds now) {
 
 vm::HookResult Path::run(Way& way, vm::HookPoint point) {
   vm::Hook& attached = hooks_[static_cast<size_t>(point)];
-  way.environment.now_ns = way.now / nic::kPicosecondsPerNanosecond;
-  const vm::HookResult result = attached.run(way.packet, way.environment);
-  way.now += costs_.hook + result.instructions * costs_.instruction;
-  way.outcome.events.push_back({point, attached.program(), result, way.now});
-  return result;
+  const auto set_clock = [&] { way.environment.now_ns = way.now / nic::kPicosecondsPerNanosecond; };
+  set_clock();
+  return attached.run(way.packet, way.environment,
+                      [&](const vm::Program& program, const vm::HookResult& result) {
+                        way.now += costs_.hook + result.instructions * costs_.instruction;
+                        way.outcome.events.push_back({point, &program, result, way.now});
+                        set_clock();
+                      });
 }
 
 bool Path::xdp(Way& way, vm::HookPoint point) {

@@ -107,9 +107,9 @@ void Recorder::write(const Started& started, const Ended& ended) {
     lines += fmt::format(
         R"({{"packet":{},"hook":"{}","program":{},"verdict":"{}","code":{},"len_in":{},"len_out":{},"sim_ns":{}}})"
         "\n",
-        outcome.packet_id, vm::hook_name(event.hook), json_string(attachments_.name_at(event.hook)),
-        event.result.verdict, shown_code(event), event.result.length_in, event.result.length_out,
-        event.time_ps / kPicosecondsPerNanosecond);
+        outcome.packet_id, vm::hook_name(event.hook),
+        json_string(attachments_.name_of(*event.program)), event.result.verdict, shown_code(event),
+        event.result.length_in, event.result.length_out, event.time_ps / kPicosecondsPerNanosecond);
   }
   const auto length = static_cast<uint32_t>(ended.bytes.size());
   // What a short snap length cut off stays cut off.

@@ -21,8 +21,10 @@ double share(uint64_t part, uint64_t whole) {
 
 template <class Function>
 void for_each_attached(const Attachments& attachments, Function function) {
-  for (const vm::Hook& hook : attachments.hooks) {
-    if (hook.attached()) function(hook, attachments.name_at(hook.point()));
+  for (const vm::Hook& hook : *attachments.hooks) {
+    for (const vm::Hook::ProgramRuns& one : hook.program_runs()) {
+      function(hook.point(), attachments.name_of(*one.program), one.statistics);
+    }
   }
 }
 
@@ -55,11 +57,11 @@ Json to_json(const Report& report, const Attachments& attachments) {
                      {"bytes", report.capture_bytes},
                      {"filter", report.filter}};
   json["hooks"] = Json::array();
-  for_each_attached(attachments, [&](const vm::Hook& hook, const std::string& program) {
-    const vm::HookStatistics& statistics = hook.statistics();
+  for_each_attached(attachments, [&](vm::HookPoint hook, const std::string& program,
+                                     const vm::HookStatistics& statistics) {
     Json verdicts = Json::object();
     for (const auto& [verdict, count] : statistics.verdicts) verdicts[std::string(verdict)] = count;
-    json["hooks"].push_back({{"hook", vm::hook_name(hook.point())},
+    json["hooks"].push_back({{"hook", vm::hook_name(hook)},
                              {"program", program},
                              {"runs", statistics.runs},
                              {"verdicts", std::move(verdicts)},
@@ -93,9 +95,9 @@ std::string to_table(const Report& report, const Attachments& attachments) {
   const RunSummary& summary = report.summary;
   line(fmt::format("{:<12} {:<24} {:<18} {:>12} {:>7}", "hook", "program", "verdict", "packets",
                    "share"));
-  for_each_attached(attachments, [&](const vm::Hook& hook, const std::string& program) {
-    const vm::HookStatistics& statistics = hook.statistics();
-    std::string where = std::string(vm::hook_name(hook.point()));
+  for_each_attached(attachments, [&](vm::HookPoint hook, const std::string& program,
+                                     const vm::HookStatistics& statistics) {
+    std::string where = std::string(vm::hook_name(hook));
     std::string what = program;
     for (const auto& [verdict, count] : statistics.verdicts) {
       line(fmt::format("{:<12} {:<24} {:<18} {:>12} {:>6.1f}%", where, what, verdict, count,

@@ -66,11 +66,13 @@ Environments::Environments(const RunOptions& options) : cores(options.profile.co
     return vm::Prng(options.seed + index * 0xd1342543de82ef95ull);
   };
   offload.prng = generator(0);
+  offload.counts_runs = options.counts_runs;
   offload.trace = options.trace;
   offload.record = options.record;
   for (uint32_t cpu = 0; cpu < cores.size(); ++cpu) {
     cores[cpu].cpu = cpu;
     cores[cpu].prng = generator(cpu + 1);
+    cores[cpu].counts_runs = options.counts_runs;
     cores[cpu].trace = options.trace;
     cores[cpu].record = options.record;
   }

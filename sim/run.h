@@ -25,6 +25,7 @@ struct RunOptions {
   uint64_t seed = 0;   // of bpf_get_prandom_u32
   uint32_t mtu = 0;    // bytes behind the Ethernet header; 0 is no limit
   bool lossy = false;  // timed only: frames keep their pace, and drops for lack of room are real
+  bool counts_runs = false;  // programs count their runs: Kernel::stats_enabled()
   std::function<void(std::string_view)> trace;  // lines of bpf_trace_printk; may be empty
   // Environment::record of every CPU; may be empty.
   std::function<void(vm::Map&, const vm::Environment&)> record = {};

@@ -59,6 +59,7 @@ bool Bpffs::is_directory(const std::string& path) const {
 void Bpffs::revive(const std::string& path) {
   std::error_code error;
   if (directory_.empty() || pins_.contains(path) || unlinked_.contains(path) ||
+      damaged_.contains(path) ||
       !fs::is_regular_file(file_of(path), error)) {
     return;
   }
@@ -66,6 +67,7 @@ void Bpffs::revive(const std::string& path) {
   if (map) {
     pins_.emplace(path, std::move(*map));
   } else {
+    damaged_.insert(path);
     notes_.push_back(map.error().message);
   }
 }
@@ -112,22 +114,23 @@ bool Bpffs::exists(const std::string& path) {
   return pins_.contains(path);
 }
 
-bool Bpffs::holds(const void* object) const {
+std::string Bpffs::pin_of_object(const void* object) const {
   for (const auto& [path, pinned] : pins_) {
-    if (address_of(pinned) == object) return true;
+    if (address_of(pinned) == object) return path;
   }
-  return false;
+  return {};
 }
 
 Result<void> Bpffs::save() {
   if (directory_.empty()) return {};
+  const PinOf pin_of = [this](const Map& map) { return pin_of_object(&map); };
   std::error_code error;
   for (const std::string& path : unlinked_) fs::remove(file_of(path), error);
   for (const std::string& path : directories_) fs::create_directories(file_of(path), error);
   for (const auto& [path, pinned] : pins_) {
     const auto* map = std::get_if<std::shared_ptr<Map>>(&pinned);
     if (map == nullptr) continue;
-    if (auto written = write_pin_file(file_of(path), **map); !written) return written;
+    if (auto written = write_pin_file(file_of(path), **map, pin_of); !written) return written;
   }
   return {};
 }

@@ -45,10 +45,14 @@ class Bpffs {
   int unlink(const std::string& path);
   bool exists(const std::string& path);
 
-  // Whether some pin holds this object.
-  bool holds(const void* object) const;
-  // Sentences about saved pins that could not be brought back.
+  // The first path at which this object is pinned; empty for none.
+  std::string pin_of_object(const void* object) const;
+  bool holds(const void* object) const { return !pin_of_object(object).empty(); }
+  // Whether some saved pin could not be brought back; it is as if it were not there.
+  bool damaged() const { return !damaged_.empty(); }
+  // Sentences about saved pins that did not come back whole.
   const std::vector<std::string>& notes() const { return notes_; }
+  void note(std::string sentence) { notes_.push_back(std::move(sentence)); }
 
  private:
   bool is_directory(const std::string& path) const;
@@ -60,6 +64,7 @@ class Bpffs {
   std::map<std::string, Pinned> pins_;
   std::set<std::string> directories_{kRoot};
   std::set<std::string> unlinked_;  // saved pins that are gone
+  std::set<std::string> damaged_;   // saved pins that cannot be read
   std::string directory_;
   Restore restore_;
   std::vector<std::string> notes_;

@@ -2,6 +2,9 @@
 
 #include <linux/pkt_cls.h>
 
+#include <algorithm>
+#include <chrono>
+
 #include "vm/section.h"
 
 namespace xnic::vm {
@@ -21,6 +24,7 @@ constexpr std::array<HookRow, kHookPoints> kHooks = {{
     {HookPoint::tc_egress, "tc.egress", BPF_PROG_TYPE_SCHED_CLS},
 }};
 constexpr size_t kFaultsKept = 16;
+using Clock = std::chrono::steady_clock;
 
 const HookRow& row(HookPoint point) { return kHooks[static_cast<size_t>(point)]; }
 
@@ -42,25 +46,70 @@ std::optional<HookPoint> hook_of_section(std::string_view section) {
 
 bpf_prog_type hook_program_type(HookPoint point) { return row(point).type; }
 
-HookResult Hook::run(Packet& packet, Environment& environment) {
-  const ProgramType& type = *find_program_type(program_->type());
+Hook::Tcx Hook::tcx_of(uint32_t code) {
+  switch (code) {
+    case TC_ACT_OK:
+    case TC_ACT_SHOT:
+    case TC_ACT_REDIRECT:
+      return Tcx::decided;
+    case static_cast<uint32_t>(TC_ACT_UNSPEC):
+      return Tcx::next;
+    default:
+      return Tcx::classic;
+  }
+}
+
+HookStatistics& Hook::statistics_of(const std::shared_ptr<const Program>& program) {
+  const auto found = std::ranges::find(runs_, program, &ProgramRuns::program);
+  if (found != runs_.end()) return found->statistics;
+  return runs_.emplace_back(ProgramRuns{program, {}}).statistics;
+}
+
+std::vector<Hook::ProgramRuns> Hook::program_runs() const {
+  std::vector<ProgramRuns> runs = runs_;
+  const auto add = [&](const std::shared_ptr<const Program>& program) {
+    const bool known = std::ranges::find(runs, program, &ProgramRuns::program) != runs.end();
+    if (program != nullptr && !known) runs.push_back({program, {}});
+  };
+  for (const Attached& one : tcx_.attached()) add(one.program);
+  add(single_.program);
+  return runs;
+}
+
+HookStatistics Hook::statistics() const {
+  HookStatistics sum;
+  for (const ProgramRuns& one : runs_) {
+    sum.runs += one.statistics.runs;
+    sum.faults += one.statistics.faults;
+    sum.instructions += one.statistics.instructions;
+    for (const auto& [verdict, count] : one.statistics.verdicts) sum.verdicts[verdict] += count;
+  }
+  return sum;
+}
+
+HookResult Hook::run_one(const std::shared_ptr<const Program>& program, Packet& packet,
+                         Environment& environment) {
+  const ProgramType& type = *find_program_type(program->type());
+  HookStatistics& statistics = statistics_of(program);
   HookResult result;
   result.length_in = packet.length();
 
   Invocation invocation{.packet = packet, .environment = environment};
-  const uint64_t r0 = program_->code().run(invocation);
+  const auto start = environment.counts_runs ? Clock::now() : Clock::time_point();
+  const uint64_t r0 = program->code().run(invocation);
+  if (environment.counts_runs) program->count_run(Clock::now() - start);
 
   result.length_out = packet.length();
   result.instructions = invocation.instructions;
   result.redirect = invocation.redirect;
-  statistics_.runs++;
-  statistics_.instructions += invocation.instructions;
+  statistics.runs++;
+  statistics.instructions += invocation.instructions;
   if (invocation.fault) {
     // The packet is aborted: XDP_ABORTED, or TC_ACT_SHOT, which is all that tc knows.
     result.fault = true;
     result.code = type.type == BPF_PROG_TYPE_XDP ? XDP_ABORTED : TC_ACT_SHOT;
     result.action = Action::aborted;
-    statistics_.faults++;
+    statistics.faults++;
     if (faults_.size() < kFaultsKept) {
       faults_.push_back(fmt::format("packet {}, {}: {}", packet.id, hook_name(point_),
                                     invocation.fault->message));
@@ -70,7 +119,7 @@ HookResult Hook::run(Packet& packet, Environment& environment) {
     result.action = type.action(result.code);
   }
   result.verdict = type.verdict_name(result.code);
-  statistics_.verdicts[result.verdict]++;
+  statistics.verdicts[result.verdict]++;
   return result;
 }
 

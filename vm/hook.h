@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "vm/attach_point.h"
 #include "vm/invocation.h"
 #include "vm/program.h"
 #include "vm/program_type.h"
@@ -46,30 +47,80 @@ struct HookStatistics {
   std::map<std::string_view, uint64_t> verdicts;
 };
 
-// An attach point with its program. What a program does to a packet here is written once, in
-// run(); the untimed replay, the SystemC model and the DPDK data path all call it.
+// An attach point of a device with its programs, whoever attached them: the command line or a link
+// of bpf(2). XDP has one program. tc has those of tcx in their order, then one as a classic filter.
+// What programs do to a packet here is written once, in run(); the untimed replay, the SystemC
+// model and the DPDK data path all call it.
 class Hook {
  public:
   explicit Hook(HookPoint point) : point_(point) {}
 
   HookPoint point() const { return point_; }
-  bool attached() const { return program_ != nullptr; }
-  const Program* program() const { return program_.get(); }
-  // Replaces what was attached.
-  void attach(std::shared_ptr<const Program> program) { program_ = std::move(program); }
+  bool attached() const { return single_.program != nullptr || !tcx_.attached().empty(); }
+  // The XDP program, or the classic filter. Attaching replaces what was there.
+  const Attached& single() const { return single_; }
+  void attach(std::shared_ptr<const Program> program, uint32_t link = 0) {
+    single_ = {std::move(program), link};
+  }
+  void detach() { single_ = {}; }
+  AttachPoint& tcx() { return tcx_; }
 
-  // Runs the attached program (there must be one) on the packet.
-  HookResult run(Packet& packet, Environment& environment);
+  // Runs the attached programs on the packet until one decides, and gives what that one did;
+  // `visit` sees each: (const Program&, const HookResult&). A tcx program decides by TC_ACT_OK,
+  // TC_ACT_SHOT and TC_ACT_REDIRECT; TC_ACT_UNSPEC (TCX_NEXT) leads to the next of tcx, any other
+  // code to the classic filter. Where nobody decides, the packet passes.
+  template <class Visit>
+  HookResult run(Packet& packet, Environment& environment, Visit visit) {
+    HookResult result;
+    for (const Attached& one : tcx_.attached()) {
+      result = run_one(one.program, packet, environment);
+      const Tcx next = result.fault ? Tcx::decided : tcx_of(result.code);
+      if (next != Tcx::decided) result.action = Action::pass;
+      visit(*one.program, result);
+      if (next == Tcx::decided) return result;
+      if (next == Tcx::classic) break;
+    }
+    if (single_.program != nullptr) {
+      result = run_one(single_.program, packet, environment);
+      visit(*single_.program, result);
+    }
+    return result;
+  }
+  HookResult run(Packet& packet, Environment& environment) {
+    return run(packet, environment, [](const Program&, const HookResult&) {});
+  }
 
-  const HookStatistics& statistics() const { return statistics_; }
+  // What one program did here.
+  struct ProgramRuns {
+    std::shared_ptr<const Program> program;
+    HookStatistics statistics;
+  };
+  // Of every program that is or was attached and ran, and of those that are attached now.
+  std::vector<ProgramRuns> program_runs() const;
+  // All programs together.
+  HookStatistics statistics() const;
   // Sentences of the first faults, at most 16.
   const std::vector<std::string>& faults() const { return faults_; }
 
  private:
+  enum class Tcx : uint8_t { decided, next, classic };
+  static Tcx tcx_of(uint32_t code);
+  HookResult run_one(const std::shared_ptr<const Program>& program, Packet& packet,
+                     Environment& environment);
+  HookStatistics& statistics_of(const std::shared_ptr<const Program>& program);
+
   HookPoint point_;
-  std::shared_ptr<const Program> program_;
-  HookStatistics statistics_;
+  Attached single_;
+  AttachPoint tcx_;
+  std::vector<ProgramRuns> runs_;
   std::vector<std::string> faults_;
 };
+
+// The hooks of one device, by HookPoint.
+using Hooks = std::array<Hook, kHookPoints>;
+inline Hooks make_hooks() {
+  return {Hook(HookPoint::xdp_offload), Hook(HookPoint::xdp_native), Hook(HookPoint::xdp_generic),
+          Hook(HookPoint::tc_ingress), Hook(HookPoint::tc_egress)};
+}
 
 }  // namespace xnic::vm

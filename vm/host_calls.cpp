@@ -17,6 +17,7 @@
 
 #include "vm/maps/ringbuf.h"
 #include "vm/syscall.h"
+#include "vm/syscall/user_memory.h"
 
 extern "C" {
 int __real_epoll_ctl(int epoll, int operation, int fd, epoll_event* event);
@@ -50,18 +51,38 @@ Source source_of(int fd) {
   return source;
 }
 
+constexpr uint64_t kPage = 4096;
+
 // Making a perf event's ring maps its memfd, too.
 thread_local bool inside_mmap = false;
+
+// The checks of all maps, in Linux's order.
+int check_map_mmap(const Map& map, size_t length, int protection, int flags, int fd, off_t offset) {
+  const bool writes = (protection & PROT_WRITE) != 0;
+  const bool shared = (flags & MAP_SHARED) != 0;
+  const auto user_fd = static_cast<uint32_t>(fd);
+  if (!may_access(user_fd, false) || (shared && writes && !may_access(user_fd, true))) {
+    return -EACCES;
+  }
+  const uint64_t bytes = (length + kPage - 1) / kPage * kPage;
+  const int answer = map.check_mmap(bytes, protection, static_cast<uint64_t>(offset));
+  if (answer == -kErrorNotSupported || !map.spec().fields.empty()) return -kErrorNotSupported;
+  // Linux does not count a mapping as shared that could never be written.
+  if (!shared || !may_access(user_fd, true)) return -EINVAL;
+  if (writes && map.frozen) return -EPERM;
+  if (writes && (map.spec().flags & BPF_F_RDONLY_PROG) != 0) return -EACCES;
+  return answer;
+}
 
 // What mmap must answer before the memfd is mapped: 0 or -errno.
 int prepare_mmap(size_t length, int protection, int flags, int fd, off_t offset) {
   if (inside_mmap) return 0;
   const Source source = source_of(fd);
-  if (source.ring == nullptr && source.event == nullptr) return 0;
-  if ((flags & MAP_SHARED) == 0) return -EINVAL;
-  if (source.ring != nullptr) {
-    return source.ring->check_mmap(length, protection, static_cast<uint64_t>(offset));
+  if (source.map != nullptr) {
+    return check_map_mmap(*source.map, length, protection, flags, fd, offset);
   }
+  if (source.event == nullptr) return 0;
+  if ((flags & MAP_SHARED) == 0) return -EINVAL;
   if (offset != 0) return -EINVAL;
   inside_mmap = true;
   const int error = source.event->map_ring(length);

@@ -35,6 +35,7 @@ struct Environment {
   uint64_t now_ns = 0;  // bpf_ktime_get_ns: simulated time
   uint32_t cpu = 0;     // bpf_get_smp_processor_id
   Prng prng;
+  bool counts_runs = false;  // BPF_ENABLE_STATS: programs count their runs and the time they take
   // Receives each line of bpf_trace_printk, without the newline. May be empty.
   std::function<void(std::string_view)> trace{};
   // Told after each record that a program gave to a ring buffer or perf event array, with this

@@ -3,10 +3,12 @@
 #include "vm/kernel.h"
 
 #include <linux/if_link.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "vm/maps/map_in_map.h"
 #include "vm/pin_file.h"
 #include "vm/uapi.h"
 
@@ -50,12 +52,14 @@ void Kernel::detach(Link& link) {
   NetDevice* at = device(link.ifindex);
   if (at == nullptr) return;
   if (link.type == BPF_LINK_TYPE_XDP) {
-    for (Attached& slot : at->xdp) {
-      if (slot.link == link.id) slot = {};
+    for (Hook& hook : at->hooks) {
+      if (hook.single().link == link.id) hook.detach();
     }
   } else {
-    AttachPoint& point = link.attach_type == uapi::kTcxIngress ? at->tcx_ingress : at->tcx_egress;
-    point.detach({link.program, link.id}, 0, nothing_relative, 0);
+    const bool ingress = link.attach_type == uapi::kTcxIngress;
+    at->hook(ingress ? HookPoint::tc_ingress : HookPoint::tc_egress)
+        .tcx()
+        .detach({link.program, link.id}, 0, nothing_relative, 0);
   }
   link.ifindex = 0;
 }
@@ -79,44 +83,101 @@ Result<void> Kernel::keep_pins_in(const std::string& directory) {
 }
 
 Result<std::shared_ptr<Map>> Kernel::restore_map(const std::string& file) {
-  auto saved = read_pin_file(file);
+  const auto saved = read_pin_file(file);
   if (!saved) return tl::unexpected(saved.error());
-  const MapType* type = find_map_type(saved->spec.type);
-  if (type == nullptr || type->check(saved->spec) != 0) {
-    return fail(ExitCode::bad_input, "{}: the saved map cannot be made here; remove the file",
-                file);
-  }
+  auto map = make_map(*saved);
+  if (!map) return fail(ExitCode::bad_input, "{}: {}; remove the file", file, map.error());
+  return *map;
+}
+
+tl::expected<std::shared_ptr<Map>, std::string> Kernel::make_map(const SavedMap& saved) {
+  const auto wrong = [](std::string why) { return tl::unexpected(std::move(why)); };
+  MapSpec spec = saved.spec;
+  // Linux adds to a devmap's flags what it does not let anyone ask for.
+  if (spec.type == BPF_MAP_TYPE_DEVMAP || spec.type == BPF_MAP_TYPE_DEVMAP_HASH)
+    spec.flags &= ~static_cast<uint32_t>(BPF_F_RDONLY_PROG);
+  const MapType* type = find_map_type(spec.type);
+  if (type == nullptr || type->check(spec) != 0 || holds_maps(spec) != saved.like.has_value())
+    return wrong("the saved map cannot be made here");
   std::shared_ptr<Btf> btf;
-  if (!saved->btf.empty()) {
-    btf = Btf::parse(saved->btf);
-    if (btf == nullptr) {
-      return fail(ExitCode::bad_input, "{}: the saved BTF is damaged; remove the file", file);
-    }
+  if (!saved.btf.empty()) {
+    btf = Btf::parse(saved.btf);
+    if (btf == nullptr || check_map_btf(*btf, spec) != 0) return wrong("the saved BTF is damaged");
   }
+  int like_fd = -1;
+  if (saved.like) {
+    const auto like = create_map(*saved.like, nullptr);
+    if (!like) return wrong("what the inner maps are like cannot be made here");
+    like_fd = spec.inner_map_fd = maps.open((*like)->id);
+  }
+  auto map = create_map(spec, std::move(btf));
+  if (like_fd >= 0) close(like_fd);
+  if (!map) {
+    return wrong(fmt::format("the saved map cannot be made: {}", std::strerror(-map.error())));
+  }
+  if (std::string why = fill_map(**map, saved); !why.empty()) return wrong(std::move(why));
+  (*map)->frozen = saved.frozen;
+  return *map;
+}
+
+tl::expected<std::shared_ptr<Map>, int> Kernel::create_map(const MapSpec& spec,
+                                                           std::shared_ptr<Btf> btf) {
+  const MapType* type = find_map_type(spec.type);
+  if (type == nullptr || type->check(spec) != 0) return tl::unexpected(-EINVAL);
   ObjectFd fd("bpf-map");
   const MapContext context{.possible_cpus = options_.possible_cpus,
                            .objects = this,
                            .memory_fd = fd.fd(),
                            .seed = options_.seed};
-  auto map = type->create(saved->spec, context);
-  if (!map) {
-    return fail(ExitCode::bad_input, "{}: the saved map cannot be made: {}", file,
-                std::strerror(-map.error()));
-  }
-  for (SavedMap::Entry& entry : saved->entries) {
-    // The machine may have more CPUs, or fewer, than the one that saved it.
-    entry.value.resize((*map)->user_value_size());
-    if (const int error = (*map)->user_update(entry.key.data(), entry.value.data(), BPF_ANY);
-        error != 0) {
-      return fail(ExitCode::bad_input, "{}: a saved entry does not fit the map: {}", file,
-                  std::strerror(-error));
-    }
-  }
-  (*map)->frozen = saved->frozen;
+  auto map = type->create(spec, context);
+  if (!map) return map;
   (*map)->btf = btf;
   if (btf != nullptr) btfs.add_quietly(std::move(btf), ObjectFd("bpf-btf"));
   maps.add_quietly(*map, std::move(fd));
-  return *map;
+  return map;
+}
+
+std::string Kernel::fill_map(Map& map, const SavedMap& saved) {
+  const uint32_t value_size = map.user_value_size();
+  const bool per_cpu = value_size != map.spec().value_size;
+  for (SavedMap::Entry entry : saved.entries) {
+    // The machine may have more CPUs, or fewer, than the one that saved it.
+    if (per_cpu && entry.value.size() % 8 == 0) entry.value.resize(value_size);
+    const int error = entry.value.size() == value_size
+                          ? map.user_update(entry.key.data(), entry.value.data(), BPF_ANY)
+                          : -EINVAL;
+    if (error != 0)
+      return fmt::format("a saved entry does not fit the map: {}", std::strerror(-error));
+  }
+  if (!saved.contents.empty()) {
+    if (const int error = map.restore_contents(saved.contents); error != 0)
+      return fmt::format("its saved contents do not fit the map: {}", std::strerror(-error));
+  }
+  std::vector<std::shared_ptr<Map>> inner;
+  for (const SavedMap& one : saved.inner) {
+    auto made = make_map(one);
+    if (!made) return fmt::format("inner map {}: {}", inner.size(), made.error());
+    inner.push_back(std::move(*made));
+  }
+  for (const SavedMap::Slot& slot : saved.slots) {
+    std::shared_ptr<Map> there;
+    if (slot.pin.empty()) {
+      there = inner[slot.inner];
+    } else if (Pinned pinned; bpffs.get(slot.pin, pinned) == 0) {
+      if (const auto* map_there = std::get_if<std::shared_ptr<Map>>(&pinned)) there = *map_there;
+    }
+    if (there == nullptr) {
+      bpffs.note(fmt::format("the map that was pinned at {} is gone from map {}", slot.pin,
+                             map.spec().name));
+      continue;
+    }
+    const int fd = maps.open(there->id);
+    const int error = map.user_update(slot.key.data(), reinterpret_cast<const uint8_t*>(&fd), 0);
+    close(fd);
+    if (error != 0)
+      return fmt::format("a saved inner map does not fit the map: {}", std::strerror(-error));
+  }
+  return {};
 }
 
 }  // namespace xnic::vm

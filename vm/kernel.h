@@ -67,6 +67,13 @@ class ObjectTable {
            open_files.holds(entry->second.fd, entry->second.own_mappings);
   }
 
+  // Whether user space has the object's memory mapped with the right to write.
+  bool is_mapped_for_writing(uint32_t id) const {
+    const auto entry = objects_.find(id);
+    return entry != objects_.end() &&
+           OpenFiles().writable_mappings(entry->second.fd.file()) > entry->second.own_mappings;
+  }
+
   // Drops the objects that nobody refers to: no descriptor or mapping of user space, and no owner
   // beside this table. `leaving` sees each before it goes. Gives how many went.
   template <class Leaving>
@@ -109,6 +116,8 @@ class ObjectTable {
   std::map<FileId, uint32_t> ids_;
 };
 
+struct SavedMap;
+
 struct KernelOptions {
   uint32_t possible_cpus = 1;
   uint64_t seed = 0;  // of bpf_get_prandom_u32 and of hash functions
@@ -149,6 +158,7 @@ class Kernel : public MapResolver, public ObjectResolver {
 
   std::shared_ptr<Map> map_by_fd(int fd) override { return maps.by_fd(fd); }
   std::shared_ptr<const Program> program_by_fd(int fd) override { return programs.by_fd(fd); }
+  bool has_interface(uint32_t ifindex) override { return device(ifindex) != nullptr; }
   std::shared_ptr<PerfEvent> perf_event_by_fd(int fd) override { return perf_events.by_fd(fd); }
 
   Engine& engine() { return engine_; }
@@ -166,6 +176,11 @@ class Kernel : public MapResolver, public ObjectResolver {
 
  private:
   Result<std::shared_ptr<Map>> restore_map(const std::string& file);
+  // Makes the map of a pin file live again, or says why it cannot.
+  tl::expected<std::shared_ptr<Map>, std::string> make_map(const SavedMap& saved);
+  std::string fill_map(Map& map, const SavedMap& saved);
+  // A map without a descriptor.
+  tl::expected<std::shared_ptr<Map>, int> create_map(const MapSpec& spec, std::shared_ptr<Btf> btf);
 
   Engine& engine_;
   KernelOptions options_;

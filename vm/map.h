@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "vm/maps/value_fields.h"
 #include "vm/result.h"
@@ -94,6 +95,18 @@ class Map {
   // Memory that a program may address directly through BPF_PSEUDO_MAP_VALUE. Empty if the type
   // has none; only single-entry arrays do.
   virtual std::span<uint8_t> direct_value() { return {}; }
+
+  // What a map without keys holds, in the form that restore_contents() of a map of the same spec
+  // takes: values of a queue or stack, the oldest first; bits of a bloom filter; unread records of
+  // a ring buffer. Nothing for every other type.
+  virtual std::vector<std::vector<uint8_t>> contents() { return {}; }
+  // 0, or -errno for what no such map gave.
+  virtual int restore_contents(std::span<const std::vector<uint8_t>>) { return -EINVAL; }
+
+  // What mmap of a descriptor answers once access is settled: 0 or -errno. Lengths in bytes.
+  virtual int check_mmap(uint64_t /*length*/, int /*protection*/, uint64_t /*offset*/) const {
+    return -kErrorNotSupported;
+  }
 
   // The program in a slot of a prog_array, for bpf_tail_call; null in an empty slot and for every
   // other type.

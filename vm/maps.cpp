@@ -10,13 +10,12 @@
 #include "vm/maps/hash.h"
 #include "vm/maps/lpm_trie.h"
 #include "vm/maps/lru_hash.h"
-#include "vm/maps/prog_array.h"
-#include "vm/maps/queue_stack.h"
-#include "vm/maps/xskmap.h"
 #include "vm/maps/map_in_map.h"
 #include "vm/maps/perf_event_array.h"
 #include "vm/maps/prog_array.h"
+#include "vm/maps/queue_stack.h"
 #include "vm/maps/ringbuf.h"
+#include "vm/maps/xskmap.h"
 
 namespace xnic::vm {
 namespace {

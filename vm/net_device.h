@@ -2,11 +2,10 @@
 
 #include <linux/bpf.h>
 
-#include <array>
 #include <cstdint>
 #include <memory>
 
-#include "vm/attach_point.h"
+#include "vm/hook.h"
 
 namespace xnic::vm {
 
@@ -20,17 +19,13 @@ struct Link {
   uint32_t flags = 0;  // XDP_FLAGS_*
 };
 
-// Where a program that bpf(2) attaches to a device can sit.
-enum class XdpMode : uint8_t { generic, native, offload };
-
-// A network device of the emulated machine as bpf(2) sees it: what is attached where. What a
-// replay runs is attached by its own words (vm/hook.h); this is the record for links and queries.
+// A network device of the emulated machine, with what is attached to it.
 struct NetDevice {
   uint32_t ifindex = 0;
   bool native_xdp = false;
-  std::array<Attached, 3> xdp{};  // by XdpMode
-  AttachPoint tcx_ingress{};
-  AttachPoint tcx_egress{};
+  Hooks hooks = make_hooks();
+
+  Hook& hook(HookPoint point) { return hooks[static_cast<size_t>(point)]; }
 };
 
 inline constexpr uint32_t kLoopbackIfindex = 1;

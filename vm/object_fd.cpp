@@ -71,12 +71,15 @@ OpenFiles::OpenFiles() {
   }
   std::string line;
   while (std::getline(maps, line)) {
+    char rights[5] = {};  // "rw-s"
     unsigned major = 0;
     unsigned minor = 0;
     unsigned long inode = 0;
-    if (std::sscanf(line.c_str(), "%*s %*s %*s %x:%x %lu", &major, &minor, &inode) == 3 &&
+    if (std::sscanf(line.c_str(), "%*s %4s %*s %x:%x %lu", rights, &major, &minor, &inode) == 4 &&
         inode != 0) {
-      mappings_[{makedev(major, minor), inode}]++;
+      const FileId file{makedev(major, minor), inode};
+      mappings_[file]++;
+      if (rights[1] == 'w') writable_mappings_[file]++;
     }
   }
 }
@@ -90,6 +93,11 @@ bool OpenFiles::holds(const ObjectFd& fd, size_t own_mappings) const {
 size_t OpenFiles::mappings(FileId file) const {
   const auto mapped = mappings_.find(file);
   return mapped == mappings_.end() ? 0 : mapped->second;
+}
+
+size_t OpenFiles::writable_mappings(FileId file) const {
+  const auto mapped = writable_mappings_.find(file);
+  return mapped == writable_mappings_.end() ? 0 : mapped->second;
 }
 
 FileId file_id(int fd) {

@@ -50,11 +50,13 @@ class OpenFiles {
   bool holds(const ObjectFd& fd, size_t own_mappings) const;
   bool holds(FileId file) const { return !known_ || descriptors_.contains(file); }
   size_t mappings(FileId file) const;
+  size_t writable_mappings(FileId file) const;
 
  private:
   bool known_ = false;
   std::map<FileId, size_t> descriptors_;
   std::map<FileId, size_t> mappings_;
+  std::map<FileId, size_t> writable_mappings_;
 };
 
 }  // namespace xnic::vm

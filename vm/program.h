@@ -3,6 +3,7 @@
 #include <linux/bpf.h>
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -80,9 +81,13 @@ class Program {
 
   uint32_t id = 0;            // given by the Kernel
   uint64_t load_time_ns = 0;  // simulated
-  // While BPF_ENABLE_STATS asks for it.
-  mutable uint64_t run_count = 0;
-  mutable uint64_t run_time_ns = 0;  // wall clock
+  // While BPF_ENABLE_STATS asks for it: runs, and the wall-clock time that they took.
+  void count_run(std::chrono::nanoseconds spent, uint64_t runs = 1) const {
+    run_count_ += runs;
+    run_time_ += spent;
+  }
+  uint64_t run_count() const { return run_count_; }
+  uint64_t run_time_ns() const { return static_cast<uint64_t>(run_time_.count()); }
 
  private:
   friend class Verifier;
@@ -93,6 +98,8 @@ class Program {
   std::vector<std::shared_ptr<Map>> maps_;
   std::vector<std::shared_ptr<Map>> bound_maps_;
   std::unique_ptr<Code> code_;
+  mutable uint64_t run_count_ = 0;
+  mutable std::chrono::nanoseconds run_time_{};
   std::array<uint8_t, 8> tag_{};
   bool gpl_compatible_ = false;
 };

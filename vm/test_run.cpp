@@ -29,7 +29,6 @@ constexpr uint32_t kMaxSkbData = kFrameSize - kSkbHeadroom - kSharedInfoSize;
 constexpr uint32_t kMaxLegacyGsoSize = 65536;
 constexpr uint32_t kMaxGsoSegments = 65535;
 constexpr uint32_t kLoopback = 1;
-constexpr int kNotSupported = 524;  // the kernel's ENOTSUPP
 constexpr std::array<uint8_t, 6> kLoopbackAddress = {};
 constexpr uint32_t kMaxLiveBatch = 256;
 // Linux keeps two contexts and a frame in front of each live frame's data.
@@ -105,8 +104,7 @@ int run_repeatedly(Kernel& kernel, const Program& program, Packet& packet, uint3
       std::chrono::steady_clock::now() - start);
   duration = static_cast<uint32_t>(spent.count() / repeat);
   if (counts) {
-    program.run_count += repeat;
-    program.run_time_ns += static_cast<uint64_t>(spent.count());
+    program.count_run(spent, repeat);
   }
   return 0;
 }
@@ -306,7 +304,7 @@ long test_run(Kernel& kernel, bpf_attr& attr) {
     case BPF_PROG_TYPE_SCHED_ACT:
       return run_skb(kernel, *program, attr);
     default:
-      return -kNotSupported;
+      return -kErrorNotSupported;
   }
 }
 

@@ -251,7 +251,7 @@ void add_warnings(Report& report, const traces::Reader& reader, const traces::Pl
     warnings.push_back(fmt::format("{}: {} shortened to {} (--max-gap)", a.capture,
                                    were(player.shortened_gaps(), "idle gap"), a.max_gap));
   }
-  for (const vm::Hook& hook : attachments.hooks) {
+  for (const vm::Hook& hook : *attachments.hooks) {
     for (const std::string& fault : hook.faults()) warnings.push_back("fault: " + fault);
   }
 }
@@ -303,6 +303,10 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
     if (auto kept = kernel.keep_pins_in(a.bpffs); !kept) return tl::unexpected(kept.error());
   }
   auto attachments = attach_programs(kernel, request);
+  // The file of a damaged pin must not be written over.
+  if (kernel.bpffs.damaged()) {
+    return fail(ExitCode::bad_input, "{}", kernel.bpffs.notes().front());
+  }
   if (!attachments) return tl::unexpected(attachments.error());
   if (auto filled = fill_maps(*attachments, a.maps); !filled) {
     return tl::unexpected(filled.error());
@@ -346,6 +350,7 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
       .seed = a.seed,
       .mtu = a.mtu,
       .lossy = !a.rate.empty(),
+      .counts_runs = kernel.stats_enabled(),
       .trace = [](std::string_view line) { fmt::print(stderr, "trace: {}\n", line); }};
   if (*events != nullptr) {
     options.record = [&reader = **events](vm::Map& map, const vm::Environment& environment) {
@@ -355,8 +360,8 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
   NoRecord nothing;
   OutcomeSink& sink = recorder != nullptr ? static_cast<OutcomeSink&>(*recorder) : nothing;
   const auto start = std::chrono::steady_clock::now();
-  auto summary = a.untimed ? run_untimed(source, attachments->hooks, options, sink)
-                           : run_timed(source, attachments->hooks, options, sink);
+  auto summary = a.untimed ? run_untimed(source, *attachments->hooks, options, sink)
+                           : run_timed(source, *attachments->hooks, options, sink);
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
   progress.end();
   if (!summary) return tl::unexpected(summary.error());
@@ -407,7 +412,7 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
     if (!written.empty()) fmt::print("\nwrote        {}\n", fmt::join(written, "\n             "));
   }
   uint64_t faults = 0;
-  for (const vm::Hook& hook : attachments->hooks) faults += hook.statistics().faults;
+  for (const vm::Hook& hook : *attachments->hooks) faults += hook.statistics().faults;
   if (faults != 0) {
     return fail(ExitCode::run_time_fault,
                 "{} aborted because a program faulted; the first faults are named above",

@@ -39,7 +39,7 @@ class EventReaderTest : public testing::Test {
         reader->read(map, at);
       };
     }
-    return attachments_.hooks[static_cast<size_t>(vm::HookPoint::xdp_native)]
+    return (*attachments_.hooks)[static_cast<size_t>(vm::HookPoint::xdp_native)]
         .run(packet, environment)
         .verdict;
   }

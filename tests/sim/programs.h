@@ -99,11 +99,7 @@ inline std::shared_ptr<const vm::Program> program(bpf_prog_type type, Instructio
   return *verified;
 }
 
-inline Hooks no_hooks() {
-  return {vm::Hook(vm::HookPoint::xdp_offload), vm::Hook(vm::HookPoint::xdp_native),
-          vm::Hook(vm::HookPoint::xdp_generic), vm::Hook(vm::HookPoint::tc_ingress),
-          vm::Hook(vm::HookPoint::tc_egress)};
-}
+inline Hooks no_hooks() { return vm::make_hooks(); }
 
 inline void attach(Hooks& hooks, vm::HookPoint point, Instructions code) {
   hooks[static_cast<size_t>(point)].attach(program(vm::hook_program_type(point), std::move(code)));

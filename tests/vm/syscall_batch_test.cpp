@@ -12,26 +12,32 @@ namespace {
 using test::address_of;
 using test::Side;
 
-struct MapKind {
+struct BatchKind {
   bpf_map_type type;
   const char* name;
   uint32_t key_size;
   uint32_t flags;
 };
 
-class Batch : public test::TwoKernels, public testing::WithParamInterface<MapKind> {
+class Batch : public test::TwoKernels, public testing::WithParamInterface<BatchKind> {
  protected:
   static constexpr uint32_t kEntries = 20;
 
   void SetUp() override {
     TwoKernels::SetUp();
     if (IsSkipped()) return;
+    // LRU maps evict the same keys only where both sides add them on the same CPU.
+    cpu_set_t first;
+    CPU_ZERO(&first);
+    CPU_SET(0, &first);
+    sched_setaffinity(0, sizeof first, &first);
     for (Side* side : {&ours_, &theirs_}) {
       map_[side] = side->map(GetParam().type, GetParam().key_size, 8, kEntries, GetParam().flags);
       ASSERT_GE(map_[side], 0);
     }
-    const bool per_cpu =
-        GetParam().type == BPF_MAP_TYPE_PERCPU_HASH || GetParam().type == BPF_MAP_TYPE_PERCPU_ARRAY;
+    const bool per_cpu = GetParam().type == BPF_MAP_TYPE_PERCPU_HASH ||
+                         GetParam().type == BPF_MAP_TYPE_PERCPU_ARRAY ||
+                         GetParam().type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
     value_size_ = per_cpu ? 8 * test::real_possible_cpus() : 8;
     keys_.resize(size_t{GetParam().key_size} * kEntries);
     values_.resize(size_t{value_size_} * kEntries);
@@ -191,12 +197,15 @@ TEST_P(Batch, TakesAnEntryAwayAndGivesItsValueAsLinuxDoes) {
 
 INSTANTIATE_TEST_SUITE_P(
     Maps, Batch,
-    testing::Values(MapKind{BPF_MAP_TYPE_HASH, "hash", 4, 0},
-                    MapKind{BPF_MAP_TYPE_HASH, "hash_no_prealloc", 8, BPF_F_NO_PREALLOC},
-                    MapKind{BPF_MAP_TYPE_PERCPU_HASH, "percpu_hash", 4, 0},
-                    MapKind{BPF_MAP_TYPE_ARRAY, "array", 4, 0},
-                    MapKind{BPF_MAP_TYPE_PERCPU_ARRAY, "percpu_array", 4, 0},
-                    MapKind{BPF_MAP_TYPE_LPM_TRIE, "lpm_trie", 8, BPF_F_NO_PREALLOC}),
+    testing::Values(BatchKind{BPF_MAP_TYPE_HASH, "hash", 4, 0},
+                    BatchKind{BPF_MAP_TYPE_HASH, "hash_no_prealloc", 8, BPF_F_NO_PREALLOC},
+                    BatchKind{BPF_MAP_TYPE_PERCPU_HASH, "percpu_hash", 4, 0},
+                    BatchKind{BPF_MAP_TYPE_LRU_HASH, "lru_hash", 4, 0},
+                    BatchKind{BPF_MAP_TYPE_LRU_HASH, "lru_hash_own_lists", 4, BPF_F_NO_COMMON_LRU},
+                    BatchKind{BPF_MAP_TYPE_LRU_PERCPU_HASH, "lru_percpu_hash", 4, 0},
+                    BatchKind{BPF_MAP_TYPE_ARRAY, "array", 4, 0},
+                    BatchKind{BPF_MAP_TYPE_PERCPU_ARRAY, "percpu_array", 4, 0},
+                    BatchKind{BPF_MAP_TYPE_LPM_TRIE, "lpm_trie", 8, BPF_F_NO_PREALLOC}),
     [](const auto& row) { return std::string(row.param.name); });
 
 }  // namespace

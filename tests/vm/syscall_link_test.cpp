@@ -1,6 +1,11 @@
 // Links and tcx: the same calls on nic0 of a network namespace of the test's own and on the
 // emulated nic0.
+#include <arpa/inet.h>
 #include <linux/if_link.h>
+#include <linux/pkt_cls.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstring>
@@ -297,6 +302,86 @@ TEST_F(Links, AnswersOddTcxRequestsAlike) {
         });
       }
     }
+  }
+}
+
+// Counts its runs in a map, then returns `code`.
+test::Instructions count_and_return(int counter, int code) {
+  using namespace test;
+  return Instructions{store(4, r10, -4, 0), test::move(r2, r10), alu(BPF_ADD, r2, -4)} +
+         load_map(r1, counter) +
+         Instructions{call(BPF_FUNC_map_lookup_elem),
+                      jump(BPF_JEQ, r0, 0, 3),
+                      load(8, r1, r0, 0),
+                      alu(BPF_ADD, r1, 1),
+                      store(8, r0, 0, r1),
+                      test::move(r0, code),
+                      leave()};
+}
+
+// Sends one packet over the loopback device; whether it came to the socket.
+bool loopback_delivers() {
+  const int receiver = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const timeval patience{.tv_sec = 0, .tv_usec = 20'000};
+  setsockopt(receiver, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  bind(receiver, reinterpret_cast<const sockaddr*>(&address), length);
+  getsockname(receiver, reinterpret_cast<sockaddr*>(&address), &length);
+  const int sender = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  char byte = 'x';
+  sendto(sender, &byte, 1, 0, reinterpret_cast<const sockaddr*>(&address), length);
+  const bool came = recv(receiver, &byte, 1, 0) == 1;
+  close(sender);
+  close(receiver);
+  return came;
+}
+
+// One packet through the hook of the emulated loopback device; whether it passed.
+bool hook_passes(Kernel& kernel) {
+  Packet packet(test::Bytes(64));
+  Environment environment;
+  const HookResult result =
+      kernel.device(kLoopbackIfindex)->hook(HookPoint::tc_ingress).run(packet, environment);
+  return result.action == Action::pass;
+}
+
+TEST_F(Links, RunsTcxProgramsInOrderUntilOneDecides) {
+  ASSERT_EQ(std::system("ip link set lo up"), 0);
+  std::mt19937 random(5);
+  for (int round = 0; round < 60; round++) {
+    std::array<int, 3> codes{};
+    // Half of them lead on, so that rounds end at every place.
+    for (int& code : codes)
+      code = random() % 2 == 0 ? TC_ACT_UNSPEC : static_cast<int>(random() % 10) - 1;
+    const uint32_t first_flags = round % 2 == 0 ? 0 : uapi::kBefore;
+    same(fmt::format("codes {} {} {}, flags {}", codes[0], codes[1], codes[2], first_flags),
+         [&](Side& s) {
+           std::vector<int> counters;
+           std::vector<int> links;
+           for (const int code : codes) {
+             counters.push_back(s.map(BPF_MAP_TYPE_ARRAY, 4, 8, 1));
+             const int program = s.keep(
+                 s.host.load(BPF_PROG_TYPE_SCHED_CLS, count_and_return(counters.back(), code)));
+             links.push_back(link(s, program, 1, uapi::kTcxIngress, first_flags));
+           }
+           long answer = s.emulated == nullptr ? loopback_delivers() : hook_passes(*s.emulated);
+           for (const int counter : counters) {
+             uint64_t count = 0;
+             const uint32_t key = 0;
+             bpf_attr attr{};
+             attr.map_fd = static_cast<uint32_t>(counter);
+             attr.key = address_of(&key);
+             attr.value = address_of(&count);
+             s.host.bpf(BPF_MAP_LOOKUP_ELEM, attr);
+             answer = answer * 10 + static_cast<long>(count);
+           }
+           for (const int one : links) detach(s, one);
+           s.kept.clear();
+           return answer;
+         });
   }
 }
 

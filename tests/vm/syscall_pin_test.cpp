@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "tests/vm/two_sides.h"
+#include "vm/maps/ringbuf.h"
 #include "vm/uapi.h"
 
 namespace xnic::vm {
@@ -176,7 +177,8 @@ class SavedPins : public testing::Test {
   ~SavedPins() override { fs::remove_all(folder_); }
 
   struct Run {
-    explicit Run(const std::string& folder) {
+    explicit Run(const std::string& folder, uint64_t seed = 0)
+        : kernel(engine, {.possible_cpus = 2, .seed = seed}) {
       EXPECT_TRUE(kernel.keep_pins_in(folder).has_value());
     }
     long call(uint32_t command, bpf_attr attr) { return host.bpf(command, attr); }
@@ -192,7 +194,7 @@ class SavedPins : public testing::Test {
       return Descriptor(call(BPF_OBJ_GET, attr));
     }
     Interpreter engine;
-    Kernel kernel{engine, {.possible_cpus = 2}};
+    Kernel kernel;
     test::EmulatedKernel host{kernel};
   };
 
@@ -240,6 +242,189 @@ TEST_F(SavedPins, BringsEveryTypeOfBytesBackWithItsContents) {
   EXPECT_EQ(run.get("/sys/fs/bpf/none").error(), -ENOENT);
 }
 
+TEST_F(SavedPins, BringsQueuesAndStacksBackInOrder) {
+  for (const bpf_map_type type : {BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK}) {
+    std::vector<uint32_t> order;
+    {
+      Run run(folder_);
+      const Descriptor map = run.host.create_map(type, 0, 4, 5);
+      const auto live = run.kernel.map_by_fd(map.fd());
+      for (uint32_t value = 1; value <= 7; ++value)  // the first two are pushed out
+        live->push(reinterpret_cast<const uint8_t*>(&value), BPF_EXIST);
+      ASSERT_EQ(run.pin(map.fd(), fmt::format("/sys/fs/bpf/keyless_{}", +type).c_str()), 0);
+      ASSERT_TRUE(run.kernel.bpffs.save().has_value());
+      uint32_t value = 0;
+      while (live->pop(reinterpret_cast<uint8_t*>(&value)) == 0) order.push_back(value);
+    }
+    ASSERT_EQ(order.size(), 5u);
+    Run run(folder_);
+    const Descriptor map = run.get(fmt::format("/sys/fs/bpf/keyless_{}", +type).c_str());
+    ASSERT_EQ(map.error(), 0);
+    const auto live = run.kernel.map_by_fd(map.fd());
+    for (const uint32_t expected : order) {
+      uint32_t value = 0;
+      ASSERT_EQ(live->pop(reinterpret_cast<uint8_t*>(&value)), 0);
+      EXPECT_EQ(value, expected);
+    }
+  }
+}
+
+TEST_F(SavedPins, BringsABloomFilterBackThatFindsWhatWasPushed) {
+  const auto holds = [](Map& map, uint32_t value) {
+    return map.peek(reinterpret_cast<uint8_t*>(&value)) == 0;
+  };
+  std::vector<bool> before;
+  {
+    Run run(folder_);
+    const Descriptor map = run.host.create_map(BPF_MAP_TYPE_BLOOM_FILTER, 0, 4, 20'000);
+    const auto live = run.kernel.map_by_fd(map.fd());
+    for (uint32_t value = 0; value < 300; ++value)
+      live->push(reinterpret_cast<const uint8_t*>(&value), BPF_ANY);
+    ASSERT_EQ(run.pin(map.fd(), "/sys/fs/bpf/bloom"), 0);
+    ASSERT_TRUE(run.kernel.bpffs.save().has_value());
+    for (uint32_t value = 0; value < 5'000; ++value) before.push_back(holds(*live, value));
+  }
+  // Another seed of hash functions must not make it forget.
+  Run run(folder_, 77);
+  const Descriptor map = run.get("/sys/fs/bpf/bloom");
+  ASSERT_EQ(map.error(), 0);
+  const auto live = run.kernel.map_by_fd(map.fd());
+  for (uint32_t value = 0; value < before.size(); ++value)
+    ASSERT_EQ(holds(*live, value), before[value]) << value;
+  EXPECT_TRUE(before[299]);
+  EXPECT_FALSE(std::all_of(before.begin(), before.end(), [](bool found) { return found; }));
+}
+
+TEST_F(SavedPins, BringsTheUnreadRecordsOfARingBufferBack) {
+  const auto bytes_of = [](std::string_view text) {
+    return std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+  };
+  {
+    Run run(folder_);
+    const Descriptor map = run.host.create_map(BPF_MAP_TYPE_RINGBUF, 0, 0, 4096);
+    RingBuffer& ring = *RingBuffer::of(*run.kernel.map_by_fd(map.fd()));
+    ASSERT_EQ(ring.output(bytes_of("read"), 0), 0);
+    ring.consume([](std::span<const uint8_t>) {});
+    ASSERT_EQ(ring.output(bytes_of("one"), 0), 0);
+    ring.commit(ring.reserve(100), 0, true);
+    ASSERT_EQ(ring.output(bytes_of(""), 0), 0);
+    ASSERT_EQ(ring.output(bytes_of("three"), 0), 0);
+    ASSERT_EQ(run.pin(map.fd(), "/sys/fs/bpf/ring"), 0);
+    ASSERT_TRUE(run.kernel.bpffs.save().has_value());
+  }
+  Run run(folder_);
+  const Descriptor map = run.get("/sys/fs/bpf/ring");
+  ASSERT_EQ(map.error(), 0);
+  std::vector<std::string> records;
+  RingBuffer::of(*run.kernel.map_by_fd(map.fd()))->consume([&](std::span<const uint8_t> record) {
+    records.emplace_back(record.begin(), record.end());
+  });
+  EXPECT_EQ(records, (std::vector<std::string>{"one", "", "three"}));
+}
+
+TEST_F(SavedPins, BringsInnerMapsBackByIdentity) {
+  const auto store = [](Map& map, uint32_t key, const void* value) {
+    return map.user_update(reinterpret_cast<const uint8_t*>(&key),
+                           static_cast<const uint8_t*>(value), 0);
+  };
+  for (const bpf_map_type type : {BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS}) {
+    const std::string outer_path = fmt::format("/sys/fs/bpf/outer_{}", +type);
+    const std::string inner_path = fmt::format("/sys/fs/bpf/inner_{}", +type);
+    {
+      Run run(folder_);
+      const Descriptor pinned = run.host.create_map(BPF_MAP_TYPE_ARRAY, 4, 8, 2);
+      const Descriptor unpinned = run.host.create_map(BPF_MAP_TYPE_ARRAY, 4, 8, 2);
+      bpf_attr attr{};
+      attr.map_type = type;
+      attr.key_size = attr.value_size = 4;
+      attr.max_entries = 8;
+      attr.inner_map_fd = static_cast<uint32_t>(pinned.fd());
+      const Descriptor outer(run.call(BPF_MAP_CREATE, attr));
+      ASSERT_EQ(outer.error(), 0);
+      const uint64_t five = 5, six = 6;
+      ASSERT_EQ(store(*run.kernel.map_by_fd(pinned.fd()), 1, &five), 0);
+      ASSERT_EQ(store(*run.kernel.map_by_fd(unpinned.fd()), 1, &six), 0);
+      const int pinned_fd = pinned.fd(), unpinned_fd = unpinned.fd();
+      Map& live = *run.kernel.map_by_fd(outer.fd());
+      ASSERT_EQ(store(live, 0, &unpinned_fd), 0);
+      ASSERT_EQ(store(live, 3, &pinned_fd), 0);
+      ASSERT_EQ(store(live, 5, &unpinned_fd), 0);
+      ASSERT_EQ(run.pin(pinned.fd(), inner_path.c_str()), 0);
+      ASSERT_EQ(run.pin(outer.fd(), outer_path.c_str()), 0);
+      ASSERT_TRUE(run.kernel.bpffs.save().has_value());
+    }
+    Run run(folder_);
+    const Descriptor outer = run.get(outer_path.c_str());
+    ASSERT_EQ(outer.error(), 0) << testing::PrintToString(run.kernel.bpffs.notes());
+    const Descriptor inner = run.get(inner_path.c_str());
+    const auto at = [&](uint32_t key) {
+      return run.kernel.map_by_fd(outer.fd())->inner_map(reinterpret_cast<const uint8_t*>(&key));
+    };
+    ASSERT_NE(at(0), nullptr);
+    EXPECT_EQ(at(0), at(5));
+    EXPECT_EQ(at(3), run.kernel.map_by_fd(inner.fd()));
+    EXPECT_NE(at(0), at(3));
+    EXPECT_EQ(at(1), nullptr);
+    for (const auto& [key, expected] : {std::pair(0u, 6u), {3u, 5u}}) {
+      const uint32_t one = 1;
+      uint64_t value = 0;
+      ASSERT_EQ(at(key)->user_lookup(reinterpret_cast<const uint8_t*>(&one),
+                                     reinterpret_cast<uint8_t*>(&value), 0),
+                0);
+      EXPECT_EQ(value, expected);
+    }
+    // Nothing else fits into the map than before.
+    const Descriptor other = run.host.create_map(BPF_MAP_TYPE_ARRAY, 4, 8, 3);
+    const int other_fd = other.fd();
+    EXPECT_EQ(store(*run.kernel.map_by_fd(outer.fd()), 0, &other_fd), -EINVAL);
+    // A pin that is gone leaves its slot empty and says so.
+    fs::remove(folder_ / fs::path(inner_path).filename());
+    Run later(folder_);
+    const Descriptor again = later.get(outer_path.c_str());
+    ASSERT_EQ(again.error(), 0);
+    ASSERT_EQ(later.kernel.bpffs.notes().size(), 1u);
+    EXPECT_NE(later.kernel.bpffs.notes()[0].find(inner_path), std::string::npos);
+  }
+}
+
+TEST_F(SavedPins, KeepsRedirectTargetsButNoPrograms) {
+  {
+    Run run(folder_);
+    for (const bpf_map_type type : {BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_DEVMAP_HASH}) {
+      const Descriptor map = run.host.create_map(type, 4, 8, 4);
+      const uint32_t key = 2;
+      const bpf_devmap_val value{.ifindex = 2, .bpf_prog = {.fd = -1}};
+      ASSERT_EQ(
+          run.kernel.map_by_fd(map.fd())->user_update(reinterpret_cast<const uint8_t*>(&key),
+                                                      reinterpret_cast<const uint8_t*>(&value), 0),
+          0);
+      ASSERT_EQ(run.pin(map.fd(), fmt::format("/sys/fs/bpf/dev_{}", +type).c_str()), 0);
+    }
+    const Descriptor tail_calls = run.host.create_map(BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 4);
+    const Descriptor program =
+        run.host.load(BPF_PROG_TYPE_XDP, {test::move(test::r0, 2), test::leave()});
+    const uint32_t key = 1;
+    const int fd = program.fd();
+    ASSERT_EQ(run.kernel.map_by_fd(tail_calls.fd())
+                  ->user_update(reinterpret_cast<const uint8_t*>(&key),
+                                reinterpret_cast<const uint8_t*>(&fd), 0),
+              0);
+    ASSERT_EQ(run.pin(tail_calls.fd(), "/sys/fs/bpf/tail_calls"), 0);
+    ASSERT_TRUE(run.kernel.bpffs.save().has_value());
+  }
+  Run run(folder_);
+  for (const bpf_map_type type : {BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_DEVMAP_HASH}) {
+    const Descriptor map = run.get(fmt::format("/sys/fs/bpf/dev_{}", +type).c_str());
+    ASSERT_EQ(map.error(), 0) << testing::PrintToString(run.kernel.bpffs.notes());
+    const auto entry = run.kernel.map_by_fd(map.fd())->redirect_entry(2);
+    ASSERT_TRUE(entry.has_value());
+    EXPECT_EQ(entry->ifindex, 2u);
+  }
+  const Descriptor tail_calls = run.get("/sys/fs/bpf/tail_calls");
+  ASSERT_EQ(tail_calls.error(), 0);
+  EXPECT_EQ(run.kernel.map_by_fd(tail_calls.fd())->program_at(1), nullptr);
+}
+
 TEST_F(SavedPins, ForgetsAPinThatWasUnlinkedAndKeepsFolders) {
   {
     Run run(folder_);
@@ -278,6 +463,47 @@ TEST_F(SavedPins, SaysWhichFileIsDamaged) {
     EXPECT_NE(run.kernel.bpffs.notes()[0].find((folder_ / "map").string()), std::string::npos);
   }
   EXPECT_LT(fs::file_size(folder_ / "map"), size / 2 + 8);
+}
+
+TEST_F(SavedPins, SaysWhatIsWrongInADamagedFile) {
+  constexpr std::string_view kHead = "xnic pinned map 1\nspec ";
+  const std::vector<std::pair<std::string, std::string>> files = {
+      {"", "it begins otherwise"},
+      {"xnic pinned map 2\n", "it begins otherwise"},
+      {"xnic pinned map 1\nspec 1 4\n", "spec is missing"},
+      {"1 4 4 1 0 0 0 0 0\nnone", "the name is missing"},
+      {"1 4 4 1 0 0 0 0 0\nname a\n", "its end is missing"},
+      {"1 4 4 1 0 0 0 0 0\nname a\nentry 01 02\nend\n", "entry 1 is cut"},
+      {"1 4 4 1 0 0 0 0 0\nname a\nentry 0000000g 01020304\nend\n", "entry 1 is cut"},
+      {"1 4 4 1 0 0 0 0 0\nname a\nentry 01020304 0102\nend\n", "entry does not fit"},
+      {"1 4 4 1 0 0 0 0 0\nname a\nbtf zz\nend\n", "its BTF is cut"},
+      {"1 4 4 1 0 0 1 1 0\nname a\nbtf 0102\nend\n", "BTF is damaged"},
+      {"1 4 4 1 0 0 0 0 0\nname a\npaint\nend\n", "\"paint\" is unknown"},
+      {"1 4 4 1 0 0 0 0 0\nname a\nend\nend\n", "something follows"},
+      {"1 4 4 0 0 0 0 0 0\nname a\nend\n", "cannot be made here"},
+      {"999 4 4 1 0 0 0 0 0\nname a\nend\n", "cannot be made here"},
+      {"22 0 4 2 0 0 0 0 0\nname a\ncontent 0102\nend\n", "contents do not fit"},
+      {"30 0 4 2 0 0 0 0 0\nname a\ncontent 0102\nend\n", "contents do not fit"},
+      {"27 0 0 4096 0 0 0 0 0\nname a\ncontent 0g\nend\n", "content 1 is cut"},
+      {"12 4 4 2 0 0 0 0 0\nname a\nend\n", "cannot be made here"},
+      {"12 4 4 2 0 0 0 0 0\nname a\nlike 2 4\nend\n", "inner maps are like is cut"},
+      {"12 4 4 2 0 0 0 0 0\nname a\nlike 2 4 8 1 0 0 0 0 0 -1 -1\nslot 00000000 0\nend\n",
+       "slot 1 is cut"},
+      {"12 4 4 2 0 0 0 0 0\nname a\nlike 2 4 8 1 0 0 0 0 0 -1 -1\ninner\nspec 2\nend\n",
+       "spec is missing"},
+  };
+  fs::create_directories(folder_);
+  for (const auto& [text, telling] : files) {
+    const bool whole = text.empty() || text.starts_with("xnic");
+    std::ofstream(folder_ / "map") << (whole ? "" : kHead) << text;
+    Run run(folder_);
+    EXPECT_EQ(run.get("/sys/fs/bpf/map").error(), -ENOENT) << text;
+    ASSERT_EQ(run.kernel.bpffs.notes().size(), 1u) << text;
+    const std::string& note = run.kernel.bpffs.notes()[0];
+    EXPECT_NE(note.find(telling), std::string::npos) << text << ": " << note;
+    EXPECT_TRUE(note.starts_with((folder_ / "map").string())) << note;
+    EXPECT_EQ(note.find('\n'), std::string::npos) << note;
+  }
 }
 
 }  // namespace

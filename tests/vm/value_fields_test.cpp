@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <map>
 
 #include "tests/support/bpf_host.h"
 #include "vm/interpreter.h"
@@ -183,6 +186,86 @@ TEST_F(ValueFields, KeepTheirPlaceInUpdatesAndReadAsZero) {
       }
     }
   }
+}
+
+TEST_F(ValueFields, KeepTheirPlaceInBatches) {
+  const Descriptor our_btf = types_.load(ours_);
+  const Descriptor their_btf = types_.load(theirs_);
+  for (const bpf_map_type type : {BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_LRU_HASH}) {
+    for (const int value_type : types_.values()) {
+      const MapRequest request{type, 0, types_.word(), value_type};
+      const Descriptor mine = create(ours_, our_btf.fd(), request);
+      const Descriptor other = create(theirs_, their_btf.fd(), request);
+      if (other.error() != 0) continue;
+      ASSERT_EQ(mine.error(), 0);
+      // Gives the answer, the count and the bytes of what comes back, in order of the keys.
+      const auto ask = [&](BpfHost& host, bpf_cmd command, int map, uint64_t flags) {
+        std::array<uint32_t, 4> keys{0, 1, 2, 3};
+        Bytes values(24 * 4, static_cast<uint8_t>(0x30 + flags));
+        std::array<uint8_t, 8> position{};
+        bpf_attr attributes{};
+        attributes.batch.map_fd = static_cast<uint32_t>(map);
+        attributes.batch.keys = address_of(keys.data());
+        attributes.batch.values = address_of(values.data());
+        attributes.batch.out_batch = address_of(position.data());
+        attributes.batch.count = 4;
+        attributes.batch.elem_flags = flags;
+        const long answer = host.bpf(command, attributes);
+        std::vector<Bytes> seen = {
+            Bytes{static_cast<uint8_t>(-answer), static_cast<uint8_t>(attributes.batch.count)}};
+        std::map<uint32_t, Bytes> entries;
+        for (uint32_t i = 0; i < attributes.batch.count; ++i)
+          entries[keys[i]] = Bytes(values.begin() + i * 24, values.begin() + (i + 1) * 24);
+        for (const auto& [key, value] : entries) seen.push_back(value);
+        return seen;
+      };
+      for (const uint64_t flags : {uint64_t{0}, uint64_t{BPF_F_LOCK}, uint64_t{1}}) {
+        for (const bpf_cmd command :
+             {BPF_MAP_UPDATE_BATCH, BPF_MAP_LOOKUP_BATCH, BPF_MAP_LOOKUP_AND_DELETE_BATCH,
+              BPF_MAP_UPDATE_BATCH, BPF_MAP_DELETE_BATCH, BPF_MAP_LOOKUP_BATCH}) {
+          EXPECT_EQ(ask(ours_, command, mine.fd(), flags), ask(theirs_, command, other.fd(), flags))
+              << "map type " << type << " value " << value_type << " flags " << flags << " command "
+              << command;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(ValueFields, DecideWhichMapsFitIntoAMapOfMapsAndWhichFreeze) {
+  std::vector<std::vector<long>> answers;
+  for (BpfHost* host : {static_cast<BpfHost*>(&ours_), static_cast<BpfHost*>(&theirs_)}) {
+    const Descriptor btf = types_.load(*host);
+    std::vector<Descriptor> inner;
+    for (const int value : types_.values()) {
+      for (const bpf_map_type type : {BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY})
+        inner.push_back(create(*host, btf.fd(), {type, 0, types_.word(), value}));
+    }
+    inner.push_back(host->create_map(BPF_MAP_TYPE_HASH, 4, 24, 4));
+    std::vector<long> seen;
+    for (const Descriptor& like : inner) {
+      bpf_attr attributes{};
+      attributes.map_type = BPF_MAP_TYPE_ARRAY_OF_MAPS;
+      attributes.key_size = attributes.value_size = 4;
+      attributes.max_entries = 4;
+      attributes.inner_map_fd = static_cast<uint32_t>(like.fd());
+      const Descriptor outer(host->bpf(BPF_MAP_CREATE, attributes));
+      seen.push_back(outer.error());
+      for (const Descriptor& stored : inner) {
+        Bytes fd(4);
+        const int number = stored.fd();
+        std::memcpy(fd.data(), &number, 4);
+        seen.push_back(element(*host, BPF_MAP_UPDATE_ELEM, outer.fd(), fd, 0));
+      }
+    }
+    for (const Descriptor& map : inner) {
+      bpf_attr attributes{};
+      attributes.map_fd = static_cast<uint32_t>(map.fd());
+      seen.push_back(host->bpf(BPF_MAP_FREEZE, attributes));
+    }
+    answers.push_back(seen);
+  }
+  EXPECT_EQ(answers[0], answers[1]);
 }
 
 }  // namespace

@@ -74,6 +74,13 @@ class Array : public Map {
     return next_index(spec_.max_entries, key, next);
   }
 
+  int check_mmap(uint64_t length, int, uint64_t offset) const override {
+    if (!(spec_.flags & BPF_F_MMAPABLE)) return -EINVAL;
+    constexpr uint64_t kPage = 4096;
+    const uint64_t bytes = (spec_.max_entries * stride_ + kPage - 1) / kPage * kPage;
+    return offset > bytes || length > bytes - offset ? -EINVAL : 0;
+  }
+
   std::span<uint8_t> direct_value() override {
     if (spec_.max_entries != 1) return {};
     return {values_.data(), spec_.value_size};

@@ -73,7 +73,40 @@ class BloomFilter : public Map {
     return push(value, flags);
   }
 
+  // The seed of the hash, then each block of bits that is not all zero, behind its number.
+  std::vector<std::vector<uint8_t>> contents() override {
+    std::vector<std::vector<uint8_t>> blocks = {bytes_of(seed_)};
+    for (uint64_t block = 0; block < block_count(); ++block) {
+      const uint8_t* start = bits_.data() + block * block_bytes();
+      const uint8_t* end = start + block_bytes();
+      if (std::all_of(start, end, [](uint8_t byte) { return byte == 0; })) continue;
+      blocks.push_back(bytes_of(block));
+      blocks.back().insert(blocks.back().end(), start, end);
+    }
+    return blocks;
+  }
+  int restore_contents(std::span<const std::vector<uint8_t>> blocks) override {
+    if (blocks.empty() || blocks[0].size() != sizeof(seed_)) return -EINVAL;
+    std::memcpy(&seed_, blocks[0].data(), sizeof(seed_));
+    for (const std::vector<uint8_t>& block : blocks.subspan(1)) {
+      uint64_t number = 0;
+      if (block.size() != sizeof(number) + block_bytes()) return -EINVAL;
+      std::memcpy(&number, block.data(), sizeof(number));
+      if (number >= block_count()) return -EINVAL;
+      std::copy(block.begin() + sizeof(number), block.end(), bits_.data() + number * block_bytes());
+    }
+    return 0;
+  }
+
  private:
+  uint64_t bitmap_bytes() const { return (mask_ + 1) / 8; }
+  uint64_t block_bytes() const { return std::min<uint64_t>(bitmap_bytes(), 512); }
+  uint64_t block_count() const { return bitmap_bytes() / block_bytes(); }
+  static std::vector<uint8_t> bytes_of(uint64_t number) {
+    const auto* start = reinterpret_cast<const uint8_t*>(&number);
+    return {start, start + sizeof(number)};
+  }
+
   static uint64_t mix(uint64_t word) {
     word = (word ^ word >> 32) * 0x9e3779b97f4a7c15ull;
     return word ^ word >> 29;

@@ -96,33 +96,17 @@ class Devmap : public RedirectArray {
   TargetResolver targets_;
 };
 
-class DevmapHash : public Map {
+// Unlike the array, it asks nothing of the programs that use it, only of those in it.
+class DevmapHash : public RedirectMap {
  public:
   DevmapHash(const MapSpec& spec, const MapContext& context)
-      : Map(read_only_to_programs(spec), context.possible_cpus),
+      : RedirectMap(read_only_to_programs(spec), context.possible_cpus),
         mask_(static_cast<uint32_t>(std::bit_ceil(uint64_t{spec.max_entries}) - 1)),
         targets_(context.objects) {}
-
-  uint8_t* lookup(const uint8_t* key, uint32_t) override {
-    const std::lock_guard lock(mutex_);
-    RedirectSlot* slot = find(read_index(key));
-    return slot != nullptr ? slot->value : nullptr;
-  }
-
-  // Programs only read.
-  int update(const uint8_t*, const uint8_t*, uint64_t, uint32_t) override { return -EINVAL; }
 
   int erase(const uint8_t* key) override {
     const std::lock_guard lock(mutex_);
     return remove(read_index(key)) ? 0 : -ENOENT;
-  }
-
-  int user_lookup(const uint8_t* key, uint8_t* value, uint64_t flags) override {
-    if (flags != 0) return -EINVAL;
-    const uint8_t* stored = lookup(key, 0);
-    if (stored == nullptr) return -ENOENT;
-    std::memcpy(value, stored, spec_.value_size);
-    return 0;
   }
 
   int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) override {
@@ -161,25 +145,12 @@ class DevmapHash : public Map {
     return 0;
   }
 
-  std::optional<RedirectEntry> redirect_entry(uint32_t key) override {
-    const std::lock_guard lock(mutex_);
-    const RedirectSlot* slot = find(key);
-    if (slot == nullptr) return std::nullopt;
-    return slot->entry;
-  }
-
-  // Unlike an array, it asks nothing of the programs that use it, only of those in it.
-  void release_programs() override {
-    const std::lock_guard lock(mutex_);
-    slots_.release_programs();
-  }
-
  private:
   static ptrdiff_t place_in(const std::vector<RedirectSlot*>& bucket, uint32_t key) {
     return std::ranges::find(bucket, key, &RedirectSlot::key) - bucket.begin();
   }
 
-  RedirectSlot* find(uint32_t key) const {
+  RedirectSlot* find(uint32_t key) const override {
     const auto bucket = buckets_.find(key & mask_);
     if (bucket == buckets_.end()) return nullptr;
     const auto slot = std::ranges::find(bucket->second, key, &RedirectSlot::key);
@@ -199,10 +170,8 @@ class DevmapHash : public Map {
 
   uint32_t mask_;
   TargetResolver targets_;
-  std::mutex mutex_;
   // By hash, only those with entries.
   std::map<uint32_t, std::vector<RedirectSlot*>> buckets_;
-  RedirectSlots slots_;
   uint32_t count_ = 0;
 };
 

@@ -16,17 +16,11 @@
 namespace xnic::vm {
 namespace {
 
-class Hash : public HashTable {
+class Hash : public SingleValues<HashTable> {
  public:
   Hash(const MapSpec& spec, const MapContext& context, MemoryBlock buckets)
-      : HashTable(spec, context, round_up_8(spec.value_size), std::move(buckets)) {
+      : SingleValues(spec, context, std::move(buckets)) {
     if (!(spec.flags & BPF_F_NO_PREALLOC)) spares_.resize(context.possible_cpus);
-  }
-
-  uint8_t* lookup(const uint8_t* key, uint32_t) override {
-    const std::lock_guard lock(mutex_);
-    Element* element = find(key);
-    return element != nullptr ? value_of(element) : nullptr;
   }
 
   int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
@@ -52,86 +46,33 @@ class Hash : public HashTable {
       else
         give_back(existing);
     }
-    // The value may be the program's stale pointer into the element reused here.
-    spec_.fields.copy(value_of(fresh), value, spec_.value_size);
-    spec_.fields.zero(value_of(fresh));
+    write(fresh, value);
     return 0;
   }
 
-  int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) override {
-    return update(key, value, flags, 0);
-  }
-
  private:
-  void read(Element* element, uint8_t* value, bool locked) override {
-    uint8_t* stored = value_of(element);
-    if (locked) {
-      spec_.fields.copy_locked(value, stored, spec_.value_size, stored);
-    } else {
-      spec_.fields.copy(value, stored, spec_.value_size);
-    }
-    spec_.fields.zero(value);
-  }
-
   // By CPU, filled at the first replacement; empty for maps without preallocation.
   std::vector<Element*> spares_;
 };
 
-class PercpuHash : public HashTable {
+class PercpuHash : public PercpuValues<HashTable> {
  public:
-  PercpuHash(const MapSpec& spec, const MapContext& context, MemoryBlock buckets)
-      : HashTable(spec, context, round_up_8(spec.value_size) * context.possible_cpus,
-                  std::move(buckets)),
-        stride_(round_up_8(spec.value_size)) {}
-
-  uint32_t user_value_size() const override {
-    return static_cast<uint32_t>(stride_ * possible_cpus_);
-  }
-
-  uint8_t* lookup(const uint8_t* key, uint32_t cpu) override {
-    const std::lock_guard lock(mutex_);
-    Element* element = cpu < possible_cpus_ ? find(key) : nullptr;
-    return element != nullptr ? slot(element, cpu) : nullptr;
-  }
-
-  int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
-    const std::lock_guard lock(mutex_);
-    if (cpu >= possible_cpus_) return -EINVAL;
-    Element* element = find(key);
-    if (const int error = check_update(element, flags)) return error;
-    if (element == nullptr) {
-      element = take();
-      if (element == nullptr) return -ENOMEM;
-      insert(element, key);
-      for (uint32_t other = 0; other < possible_cpus_; ++other)
-        if (other != cpu) std::memset(slot(element, other), 0, stride_);
-      std::memset(slot(element, cpu) + spec_.value_size, 0, stride_ - spec_.value_size);
-    }
-    std::memmove(slot(element, cpu), value, spec_.value_size);
-    return 0;
-  }
-
-  int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) override {
-    const std::lock_guard lock(mutex_);
-    Element* element = find(key);
-    if (const int error = check_update(element, flags)) return error;
-    if (element == nullptr) {
-      element = take();
-      if (element == nullptr) return -ENOMEM;
-      insert(element, key);
-    }
-    std::memcpy(slot(element, 0), value, user_value_size());
-    return 0;
-  }
+  using PercpuValues::PercpuValues;
 
  private:
-  void read(Element* element, uint8_t* value, bool) override {
-    std::memcpy(value, slot(element, 0), user_value_size());
+  int store(const uint8_t* key, const Values& values, uint64_t flags) override {
+    const std::lock_guard lock(mutex_);
+    Element* element = find(key);
+    if (const int error = check_update(element, flags)) return error;
+    const bool fresh = element == nullptr;
+    if (fresh) {
+      element = take();
+      if (element == nullptr) return -ENOMEM;
+      insert(element, key);
+    }
+    write(element, values, fresh);
+    return 0;
   }
-
-  uint8_t* slot(Element* element, uint32_t cpu) const { return value_of(element) + cpu * stride_; }
-
-  uint64_t stride_;
 };
 
 }  // namespace

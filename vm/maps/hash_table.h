@@ -118,6 +118,8 @@ class HashTable : public Map {
     uint8_t* memory = pool_.take();
     return memory != nullptr ? reinterpret_cast<Element*>(memory + front_bytes_) : nullptr;
   }
+  // The element of a key that a program looks up; null where there is none.
+  virtual Element* find_for_program(const uint8_t* key) { return find(key); }
   // What becomes of an element that has left the table.
   virtual void give_back(Element* element) {
     pool_.give_back(reinterpret_cast<uint8_t*>(element) - front_bytes_);
@@ -194,6 +196,108 @@ class HashTable : public Map {
   Element* first_ = nullptr;
   Element* last_ = nullptr;
   uint32_t count_ = 0;
+};
+
+// Over HashTable or a table made of it: one value for each key.
+template <class Table>
+class SingleValues : public Table {
+ public:
+  SingleValues(const MapSpec& spec, const MapContext& context, MemoryBlock buckets)
+      : Table(spec, context, round_up_8(spec.value_size), std::move(buckets)) {}
+
+  uint8_t* lookup(const uint8_t* key, uint32_t) override {
+    const std::lock_guard lock(this->mutex_);
+    Element* element = this->find_for_program(key);
+    return element != nullptr ? this->value_of(element) : nullptr;
+  }
+
+  int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) override {
+    return this->update(key, value, flags, 0);
+  }
+
+ protected:
+  // Into an element that no key had before. The value may be the program's stale pointer into it.
+  void write(Element* element, const uint8_t* value) {
+    this->spec_.fields.copy(this->value_of(element), value, this->spec_.value_size);
+    this->spec_.fields.zero(this->value_of(element));
+  }
+
+ private:
+  void read(Element* element, uint8_t* value, bool locked) override {
+    uint8_t* stored = this->value_of(element);
+    if (locked) {
+      this->spec_.fields.copy_locked(value, stored, this->spec_.value_size, stored);
+    } else {
+      this->spec_.fields.copy(value, stored, this->spec_.value_size);
+    }
+    this->spec_.fields.zero(value);
+  }
+};
+
+// The same with a value for each CPU, written in place. A derived class finds or makes the element
+// of a store().
+template <class Table>
+class PercpuValues : public Table {
+ public:
+  PercpuValues(const MapSpec& spec, const MapContext& context, MemoryBlock buckets)
+      : Table(spec, context, round_up_8(spec.value_size) * context.possible_cpus,
+              std::move(buckets)),
+        stride_(round_up_8(spec.value_size)) {}
+
+  uint32_t user_value_size() const override {
+    return static_cast<uint32_t>(stride_ * this->possible_cpus_);
+  }
+
+  uint8_t* lookup(const uint8_t* key, uint32_t cpu) override {
+    const std::lock_guard lock(this->mutex_);
+    Element* element = cpu < this->possible_cpus_ ? this->find_for_program(key) : nullptr;
+    return element != nullptr ? slot(element, cpu) : nullptr;
+  }
+
+  int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
+    if (cpu >= this->possible_cpus_) return -EINVAL;
+    return store(key, {value, cpu, false}, flags);
+  }
+
+  int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) override {
+    return store(key, {value, 0, true}, flags);
+  }
+
+ protected:
+  // The value of one CPU, or those of all, stored from `cpu`.
+  struct Values {
+    const uint8_t* bytes;
+    uint32_t cpu;
+    bool all;
+  };
+  virtual int store(const uint8_t* key, const Values& values, uint64_t flags) = 0;
+
+  // A fresh element gets zeros for the CPUs that have no value. A program's value may be its stale
+  // pointer into the element.
+  void write(Element* element, const Values& values, bool fresh) {
+    if (values.all) {
+      std::memcpy(slot(element, 0), values.bytes, user_value_size());
+      return;
+    }
+    const uint32_t size = this->spec_.value_size;
+    if (fresh) {
+      for (uint32_t other = 0; other < this->possible_cpus_; ++other)
+        if (other != values.cpu) std::memset(slot(element, other), 0, stride_);
+      std::memset(slot(element, values.cpu) + size, 0, stride_ - size);
+    }
+    std::memmove(slot(element, values.cpu), values.bytes, size);
+  }
+
+ private:
+  void read(Element* element, uint8_t* value, bool) override {
+    std::memcpy(value, slot(element, 0), user_value_size());
+  }
+
+  uint8_t* slot(Element* element, uint32_t cpu) const {
+    return this->value_of(element) + cpu * stride_;
+  }
+
+  uint64_t stride_;
 };
 
 // What BPF_MAP_CREATE answers to the spec of a hash map: 0 or -errno.

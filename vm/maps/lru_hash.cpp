@@ -34,8 +34,8 @@ class LruTable : public HashTable, private LruOwner {
   }
   void give_back(Element* element) override { lists_.give_back(node_of(element)); }
 
-  // For a program's lookup: its use counts.
-  Element* find_and_mark(const uint8_t* key) const {
+  // A program's lookup counts as use.
+  Element* find_for_program(const uint8_t* key) override {
     Element* element = find(key);
     if (element != nullptr) node_of(element)->referenced = true;
     return element;
@@ -55,16 +55,9 @@ class LruTable : public HashTable, private LruOwner {
   LruLists lists_;
 };
 
-class LruHash : public LruTable {
+class LruHash : public SingleValues<LruTable> {
  public:
-  LruHash(const MapSpec& spec, const MapContext& context, MemoryBlock buckets)
-      : LruTable(spec, context, round_up_8(spec.value_size), std::move(buckets)) {}
-
-  uint8_t* lookup(const uint8_t* key, uint32_t) override {
-    const std::lock_guard lock(mutex_);
-    Element* element = find_and_mark(key);
-    return element != nullptr ? value_of(element) : nullptr;
-  }
+  using SingleValues::SingleValues;
 
   int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
     if (flags > BPF_EXIST || cpu >= possible_cpus_) return -EINVAL;
@@ -83,83 +76,35 @@ class LruHash : public LruTable {
       node_of(fresh)->referenced = true;
       give_back(existing);
     }
-    // The value may be the program's stale pointer into the element reused here.
-    spec_.fields.copy(value_of(fresh), value, spec_.value_size);
-    spec_.fields.zero(value_of(fresh));
+    write(fresh, value);
     return 0;
-  }
-
-  int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) override {
-    return update(key, value, flags, 0);
-  }
-
- private:
-  void read(Element* element, uint8_t* value, bool) override {
-    spec_.fields.copy(value, value_of(element), spec_.value_size);
-    spec_.fields.zero(value);
   }
 };
 
-class LruPercpuHash : public LruTable {
+class LruPercpuHash : public PercpuValues<LruTable> {
  public:
-  LruPercpuHash(const MapSpec& spec, const MapContext& context, MemoryBlock buckets)
-      : LruTable(spec, context, round_up_8(spec.value_size) * context.possible_cpus,
-                 std::move(buckets)),
-        stride_(round_up_8(spec.value_size)) {}
-
-  uint32_t user_value_size() const override {
-    return static_cast<uint32_t>(stride_ * possible_cpus_);
-  }
-
-  uint8_t* lookup(const uint8_t* key, uint32_t cpu) override {
-    const std::lock_guard lock(mutex_);
-    Element* element = cpu < possible_cpus_ ? find_and_mark(key) : nullptr;
-    return element != nullptr ? slot(element, cpu) : nullptr;
-  }
-
-  int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
-    return store(key, flags, cpu, [&](Element* element, bool fresh) {
-      if (fresh) std::memset(slot(element, 0), 0, user_value_size());
-      std::memmove(slot(element, cpu), value, spec_.value_size);
-    });
-  }
-
-  int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) override {
-    return store(key, flags, 0, [&](Element* element, bool) {
-      std::memcpy(slot(element, 0), value, user_value_size());
-    });
-  }
+  using PercpuValues::PercpuValues;
 
  private:
-  void read(Element* element, uint8_t* value, bool) override {
-    std::memcpy(value, slot(element, 0), user_value_size());
-  }
-
-  // Values are written in place, by `write(element, whether it is new)`.
-  template <class Write>
-  int store(const uint8_t* key, uint64_t flags, uint32_t cpu, Write write) {
-    if (flags > BPF_EXIST || cpu >= possible_cpus_) return -EINVAL;
+  int store(const uint8_t* key, const Values& values, uint64_t flags) override {
+    if (flags > BPF_EXIST) return -EINVAL;
     const std::lock_guard lock(mutex_);
-    Element* fresh = flags != BPF_EXIST ? take_node(cpu) : nullptr;
+    Element* fresh = flags != BPF_EXIST ? take_node(values.cpu) : nullptr;
     if (fresh == nullptr && flags != BPF_EXIST) return -ENOMEM;
     Element* existing = find(key);
     const int error = check_flags(existing, flags);
     if (error == 0 && existing == nullptr) {
       insert(fresh, key);
-      write(fresh, true);
+      write(fresh, values, true);
       return 0;
     }
     if (error == 0) {
       node_of(existing)->referenced = true;
-      write(existing, false);
+      write(existing, values, false);
     }
     if (fresh != nullptr) give_back(fresh);
     return error;
   }
-
-  uint8_t* slot(Element* element, uint32_t cpu) const { return value_of(element) + cpu * stride_; }
-
-  uint64_t stride_;
 };
 
 // The spec with the max_entries that the map will have.

@@ -2,7 +2,6 @@
 // a map argument; an engine holds what Map::inner_map gives for as long as the run may use it, as
 // RCU does in the kernel. The hash variant keeps its keys in an ordinary hash map whose values are
 // numbers, and the inner maps by number, so that both hashes answer alike.
-// What it leaves out: comparing special fields (spin locks, timers) of values when maps are stored.
 // Test: tests/vm/map_in_map_test.cpp, against the kernel.
 #include "vm/maps/map_in_map.h"
 
@@ -23,8 +22,6 @@
 
 namespace xnic::vm {
 namespace {
-
-constexpr int kNoSuchOperation = 524;  // the kernel's ENOTSUPP
 
 class MapInMap : public Map {
  public:
@@ -62,7 +59,7 @@ class MapInMap : public Map {
     const bool any_size = spec.type != BPF_MAP_TYPE_ARRAY || (inner_.flags & BPF_F_INNER_MAP) != 0;
     return spec.type == inner_.type && spec.key_size == inner_.key_size &&
            spec.value_size == inner_.value_size && spec.flags == inner_.flags &&
-           (any_size || spec.max_entries == inner_.max_entries);
+           spec.fields == inner_.fields && (any_size || spec.max_entries == inner_.max_entries);
   }
 
   ObjectResolver* objects_;
@@ -167,7 +164,7 @@ tl::expected<MapSpec, int> inner_spec_of(const MapSpec& spec, const MapContext& 
   const auto map =
       context.objects != nullptr ? context.objects->map_by_fd(spec.inner_map_fd) : nullptr;
   if (map == nullptr || holds_maps(map->spec())) return tl::unexpected(-EINVAL);
-  if (map->spec().type == BPF_MAP_TYPE_PROG_ARRAY) return tl::unexpected(-kNoSuchOperation);
+  if (map->spec().type == BPF_MAP_TYPE_PROG_ARRAY) return tl::unexpected(-kErrorNotSupported);
   return map->spec();
 }
 

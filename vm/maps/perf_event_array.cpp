@@ -13,12 +13,6 @@
 #include "vm/maps/checks.h"
 
 namespace xnic::vm {
-namespace {
-
-constexpr int kNoSuchOperation = 524;  // the kernel's ENOTSUPP
-
-}  // namespace
-
 PerfEventArray::PerfEventArray(const MapSpec& spec, const MapContext& context)
     : Map(spec, context.possible_cpus), objects_(context.objects), slots_(spec.max_entries) {}
 
@@ -48,7 +42,7 @@ int PerfEventArray::erase(const uint8_t* key) {
   return std::exchange(slots_[index], nullptr) != nullptr ? 0 : -ENOENT;
 }
 
-int PerfEventArray::user_lookup(const uint8_t*, uint8_t*, uint64_t) { return -kNoSuchOperation; }
+int PerfEventArray::user_lookup(const uint8_t*, uint8_t*, uint64_t) { return -kErrorNotSupported; }
 
 int PerfEventArray::user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) {
   if (flags != BPF_ANY) return -EINVAL;

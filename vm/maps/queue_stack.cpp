@@ -47,6 +47,21 @@ class QueueStack : public Map {
     return flags != 0 ? -EINVAL : pop(value);
   }
 
+  std::vector<std::vector<uint8_t>> contents() override {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::vector<uint8_t>> values;
+    for (uint32_t age = 0; age < count_; ++age)
+      values.emplace_back(at(age), at(age) + spec_.value_size);
+    return values;
+  }
+  int restore_contents(std::span<const std::vector<uint8_t>> values) override {
+    for (const std::vector<uint8_t>& value : values) {
+      if (value.size() != spec_.value_size) return -EINVAL;
+      if (const int error = push(value.data(), BPF_ANY)) return error;
+    }
+    return 0;
+  }
+
  private:
   int get(uint8_t* value, bool then_remove) {
     const std::lock_guard lock(mutex_);

@@ -49,35 +49,18 @@ class RedirectSlots {
   std::vector<RedirectSlot*> free_;
 };
 
-// A map of max_entries places for slots, by index: devmap, cpumap, xskmap.
-class RedirectArray : public Map {
+// A map of slots by some u32, which user space fills and programs only read.
+class RedirectMap : public Map {
  public:
-  RedirectArray(const MapSpec& spec, const MapContext& context, MemoryBlock places)
-      : Map(spec, context.possible_cpus),
-        place_block_(std::move(places)),
-        places_(reinterpret_cast<RedirectSlot**>(place_block_.data())) {}
-
-  // Zeroed memory for the places of a map, as its constructor wants it.
-  static tl::expected<MemoryBlock, int> memory(const MapSpec& spec) {
-    return MemoryBlock::anonymous(uint64_t{spec.max_entries} * sizeof(RedirectSlot*));
-  }
+  using Map::Map;
 
   uint8_t* lookup(const uint8_t* key, uint32_t) override {
     const std::lock_guard lock(mutex_);
-    RedirectSlot* slot = at(read_index(key));
+    RedirectSlot* slot = find(read_index(key));
     return slot != nullptr ? slot->value : nullptr;
   }
 
-  // Programs only read.
   int update(const uint8_t*, const uint8_t*, uint64_t, uint32_t) override { return -EINVAL; }
-
-  int erase(const uint8_t* key) override {
-    const uint32_t index = read_index(key);
-    if (index >= spec_.max_entries) return -EINVAL;
-    const std::lock_guard lock(mutex_);
-    put(index, nullptr);
-    return 0;
-  }
 
   int user_lookup(const uint8_t* key, uint8_t* value, uint64_t flags) override {
     if (flags != 0) return -EINVAL;
@@ -87,13 +70,9 @@ class RedirectArray : public Map {
     return 0;
   }
 
-  int next_key(const uint8_t* key, uint8_t* next) override {
-    return next_index(spec_.max_entries, key, next);
-  }
-
   std::optional<RedirectEntry> redirect_entry(uint32_t key) override {
     const std::lock_guard lock(mutex_);
-    const RedirectSlot* slot = at(key);
+    const RedirectSlot* slot = find(key);
     if (slot == nullptr) return std::nullopt;
     return slot->entry;
   }
@@ -104,7 +83,40 @@ class RedirectArray : public Map {
   }
 
  protected:
-  RedirectSlot* at(uint32_t index) const {
+  // Null where there is no entry. The caller holds the mutex.
+  virtual RedirectSlot* find(uint32_t key) const = 0;
+
+  std::mutex mutex_;
+  RedirectSlots slots_;
+};
+
+// One with max_entries places, by index: devmap, cpumap, xskmap.
+class RedirectArray : public RedirectMap {
+ public:
+  RedirectArray(const MapSpec& spec, const MapContext& context, MemoryBlock places)
+      : RedirectMap(spec, context.possible_cpus),
+        place_block_(std::move(places)),
+        places_(reinterpret_cast<RedirectSlot**>(place_block_.data())) {}
+
+  // Zeroed memory for the places of a map, as its constructor wants it.
+  static tl::expected<MemoryBlock, int> memory(const MapSpec& spec) {
+    return MemoryBlock::anonymous(uint64_t{spec.max_entries} * sizeof(RedirectSlot*));
+  }
+
+  int erase(const uint8_t* key) override {
+    const uint32_t index = read_index(key);
+    if (index >= spec_.max_entries) return -EINVAL;
+    const std::lock_guard lock(mutex_);
+    put(index, nullptr);
+    return 0;
+  }
+
+  int next_key(const uint8_t* key, uint8_t* next) override {
+    return next_index(spec_.max_entries, key, next);
+  }
+
+ protected:
+  RedirectSlot* find(uint32_t index) const override {
     return index < spec_.max_entries ? places_[index] : nullptr;
   }
   RedirectSlot* take(uint32_t index) { return slots_.take(index); }
@@ -114,12 +126,9 @@ class RedirectArray : public Map {
     if (old != nullptr) slots_.give_back(old);
   }
 
-  std::mutex mutex_;
-
  private:
   MemoryBlock place_block_;
   RedirectSlot** places_;
-  RedirectSlots slots_;
 };
 
 }  // namespace xnic::vm

@@ -25,7 +25,6 @@ namespace {
 constexpr uint64_t kPage = 4096;
 constexpr uint64_t kHeaderBytes = BPF_RINGBUF_HDR_SZ;
 constexpr uint64_t kMaxRecord = UINT32_MAX / 4;
-constexpr int kNoSuchOperation = 524;  // the kernel's ENOTSUPP
 // Of struct bpf_ringbuf: a page of its own, the consumer's, the producer's, data.
 constexpr uint64_t kConsumerPage = 1;
 constexpr uint64_t kProducerPage = 2;
@@ -173,16 +172,36 @@ uint64_t RingBuffer::query(uint64_t what) const {
   }
 }
 
-void RingBuffer::consume(const std::function<void(std::span<const uint8_t>)>& visit) {
+template <class Visit, class Passed>
+void RingBuffer::for_each_ready(Visit visit, Passed passed) const {
   uint64_t position = load_position(pages_->page(kConsumerPage));
   while (position < load_position(pages_->page(kProducerPage))) {
     const uint32_t length = load_length(at(position));
     if ((length & BPF_RINGBUF_BUSY_BIT) != 0) return;
     const uint32_t size = length & ~BPF_RINGBUF_DISCARD_BIT;
-    if (size == length) visit({at(position) + kHeaderBytes, size});
+    if (size == length) visit(std::span<const uint8_t>(at(position) + kHeaderBytes, size));
     position += record_bytes(size);
-    store_position(pages_->page(kConsumerPage), position);
+    passed(position);
   }
+}
+
+void RingBuffer::consume(const std::function<void(std::span<const uint8_t>)>& visit) {
+  for_each_ready(
+      visit, [this](uint64_t position) { store_position(pages_->page(kConsumerPage), position); });
+}
+
+std::vector<std::vector<uint8_t>> RingBuffer::contents() {
+  std::vector<std::vector<uint8_t>> records;
+  for_each_ready([&](std::span<const uint8_t> r) { records.emplace_back(r.begin(), r.end()); },
+                 [](uint64_t) {});
+  return records;
+}
+
+int RingBuffer::restore_contents(std::span<const std::vector<uint8_t>> records) {
+  for (const std::vector<uint8_t>& record : records) {
+    if (const int error = output(record, 0); error != 0) return error;
+  }
+  return 0;
 }
 
 int RingBuffer::check_mmap(uint64_t length, int protection, uint64_t offset) const {
@@ -193,12 +212,14 @@ int RingBuffer::check_mmap(uint64_t length, int protection, uint64_t offset) con
 }
 
 int RingBuffer::update(const uint8_t*, const uint8_t*, uint64_t, uint32_t) {
-  return -kNoSuchOperation;
+  return -kErrorNotSupported;
 }
-int RingBuffer::erase(const uint8_t*) { return -kNoSuchOperation; }
-int RingBuffer::user_lookup(const uint8_t*, uint8_t*, uint64_t) { return -kNoSuchOperation; }
-int RingBuffer::user_update(const uint8_t*, const uint8_t*, uint64_t) { return -kNoSuchOperation; }
-int RingBuffer::next_key(const uint8_t*, uint8_t*) { return -kNoSuchOperation; }
+int RingBuffer::erase(const uint8_t*) { return -kErrorNotSupported; }
+int RingBuffer::user_lookup(const uint8_t*, uint8_t*, uint64_t) { return -kErrorNotSupported; }
+int RingBuffer::user_update(const uint8_t*, const uint8_t*, uint64_t) {
+  return -kErrorNotSupported;
+}
+int RingBuffer::next_key(const uint8_t*, uint8_t*) { return -kErrorNotSupported; }
 
 int check_ringbuf(const MapSpec& spec) {
   if ((spec.flags & ~uint32_t{BPF_F_NUMA_NODE}) != 0 || spec.map_extra != 0) return -EINVAL;

@@ -48,8 +48,9 @@ class RingBuffer : public Map {
   // Takes every record that is ready off the ring, as a reader in user space would.
   void consume(const std::function<void(std::span<const uint8_t>)>& visit);
 
-  // What mmap of the descriptor may ask: 0 or -errno.
-  int check_mmap(uint64_t length, int protection, uint64_t offset) const;
+  int check_mmap(uint64_t length, int protection, uint64_t offset) const override;
+  std::vector<std::vector<uint8_t>> contents() override;
+  int restore_contents(std::span<const std::vector<uint8_t>> records) override;
   Wakeup& wakeup() { return wakeup_; }
   bool has_unread() const { return query(BPF_RB_AVAIL_DATA) != 0; }
 
@@ -62,6 +63,9 @@ class RingBuffer : public Map {
   int next_key(const uint8_t*, uint8_t*) override;
 
  private:
+  // Visits the records that are ready, and gives the position behind each to `passed`.
+  template <class Visit, class Passed>
+  void for_each_ready(Visit visit, Passed passed) const;
   uint8_t* at(uint64_t position) const { return data_ + (position & mask_); }
   void write_header(uint64_t position, uint32_t length);
   // `start` in bytes from the first copy's start.

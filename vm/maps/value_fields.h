@@ -16,7 +16,9 @@ class ValueFields {
   struct Field {
     uint32_t offset;  // bytes
     uint32_t size;    // bytes
+    bool operator==(const Field&) const = default;
   };
+  bool operator==(const ValueFields&) const = default;
 
   bool empty() const { return fields_.empty(); }
   bool has_spin_lock() const { return spin_lock_ >= 0; }

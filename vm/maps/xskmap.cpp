@@ -38,7 +38,7 @@ class Xskmap : public RedirectArray {
     const auto socket = xdp_socket(static_cast<int>(read_index(value)));
     if (!socket) return socket.error();
     const std::lock_guard lock(mutex_);
-    const RedirectSlot* old = at(index);
+    const RedirectSlot* old = find(index);
     if (old != nullptr && old->entry.socket == *socket) return 0;
     if (old != nullptr && flags == BPF_NOEXIST) return -EEXIST;
     if (old == nullptr && flags == BPF_EXIST) return -ENOENT;

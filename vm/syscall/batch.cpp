@@ -2,7 +2,7 @@
 // answers -524. Hashes are walked by bucket, so that -ENOSPC tells of a bucket that does not fit;
 // the buckets here are 2^31 and hold one element each but for rare collisions. out_batch is opaque:
 // four bytes that name a bucket for a hash, the last key for other types.
-// Left out: BPF_F_LOCK. Test: tests/vm/syscall_batch_test.cpp.
+// Test: tests/vm/syscall_batch_test.cpp.
 #include <array>
 #include <compare>
 
@@ -54,6 +54,8 @@ struct BatchArrays {
   uint8_t* values;
 };
 
+constexpr uint32_t kLastBucket = INT32_MAX;
+
 // A bucket of 2^31: where a key stands in a walk, whatever is added and deleted meanwhile (FNV-1a).
 uint32_t bucket_of(const std::vector<uint8_t>& key) {
   uint32_t hash = 2166136261u;
@@ -91,6 +93,7 @@ long walk_buckets(Map& map, bpf_attr& attr, bool deletes) {
   if (attr.batch.in_batch != 0) {
     std::memcpy(&bucket, user_pointer<const void>(attr.batch.in_batch), sizeof bucket);
   }
+  if (bucket > kLastBucket) return -ENOENT;
   const std::vector<BucketKey> keys = keys_from(map, bucket);
   const BatchArrays arrays(attr, map);
   uint32_t copied = 0;
@@ -105,14 +108,15 @@ long walk_buckets(Map& map, bpf_attr& attr, bool deletes) {
     }
     if (arrays.keys == nullptr || arrays.values == nullptr) return -EFAULT;
     for (; from != to; ++from) {
-      if (map.user_lookup(from->key.data(), arrays.value(copied), 0) != 0) continue;
+      const uint64_t flags = attr.batch.elem_flags;
+      if (map.user_lookup(from->key.data(), arrays.value(copied), flags) != 0) continue;
       std::copy(from->key.begin(), from->key.end(), arrays.key(copied));
       copied++;
       if (deletes) map.user_erase(from->key.data());
     }
     bucket++;
   }
-  if (answer == -ENOENT) bucket = UINT32_MAX;
+  if (answer == -ENOENT) bucket = kLastBucket + 1;
   if (attr.batch.out_batch == 0) return -EFAULT;
   std::memcpy(user_pointer<void>(attr.batch.out_batch), &bucket, sizeof bucket);
   attr.batch.count = copied;
@@ -137,7 +141,7 @@ long walk_keys(Map& map, bpf_attr& attr) {
   while (copied < room) {
     error = map.next_key(started ? previous.data() : nullptr, key.data());
     if (error != 0) break;
-    const int missing = map.user_lookup(key.data(), value.data(), 0);
+    const int missing = map.user_lookup(key.data(), value.data(), attr.batch.elem_flags);
     if (missing != 0 && missing != -ENOENT) return missing;
     if (missing == 0) {
       if (arrays.keys == nullptr || arrays.values == nullptr) return -EFAULT;
@@ -157,6 +161,12 @@ long walk_keys(Map& map, bpf_attr& attr) {
   return error;
 }
 
+// What may stand in elem_flags: 0 or -EINVAL.
+int check_element_flags(const Map& map, uint64_t flags) {
+  if ((flags & ~uint64_t{BPF_F_LOCK}) != 0) return -EINVAL;
+  return flags != 0 && !map.spec().fields.has_spin_lock() ? -EINVAL : 0;
+}
+
 // Finds the map, and whether its type has the command.
 struct BatchMap {
   UserMap user;
@@ -166,17 +176,31 @@ BatchMap batch_map(Kernel& kernel, const bpf_attr& attr, MapUse use) {
   BatchMap found{.user = user_map(kernel, attr.batch.map_fd, use)};
   if (found.user.error != 0) return found;
   found.type = batch_type(*found.user.map);
-  if (found.type == nullptr) found.user.error = -kNotSupported;
+  if (found.type == nullptr) found.user.error = -kErrorNotSupported;
   return found;
 }
 
 long walk(Kernel& kernel, bpf_attr& attr, bool deletes) {
   const BatchMap at = batch_map(kernel, attr, deletes ? MapUse::read_and_write : MapUse::read);
   if (at.user.error != 0) return at.user.error;
-  if (deletes && !at.type->by_bucket) return -kNotSupported;
-  if (attr.batch.elem_flags != 0) return -EINVAL;
+  if (deletes && !at.type->by_bucket) return -kErrorNotSupported;
+  if (const int error = check_element_flags(*at.user.map, attr.batch.elem_flags)) return error;
   return at.type->by_bucket ? walk_buckets(*at.user.map, attr, deletes)
                             : walk_keys(*at.user.map, attr);
+}
+
+// Calls `apply` with the place of one element after another, until one fails.
+template <class Apply>
+long for_each_element(bpf_attr& attr, Apply apply) {
+  const uint32_t count = attr.batch.count;
+  int error = 0;
+  uint32_t done = 0;
+  for (; done < count; done++) {
+    error = apply(done);
+    if (error != 0) break;
+  }
+  attr.batch.count = done;
+  return error;
 }
 
 }  // namespace
@@ -190,36 +214,23 @@ long map_lookup_and_delete_batch(Kernel& kernel, bpf_attr& attr) {
 long map_update_batch(Kernel& kernel, bpf_attr& attr) {
   const BatchMap at = batch_map(kernel, attr, MapUse::write);
   if (at.user.error != 0) return at.user.error;
-  if (attr.batch.elem_flags != 0) return -EINVAL;
+  if (const int error = check_element_flags(*at.user.map, attr.batch.elem_flags)) return error;
   const BatchArrays arrays(attr, *at.user.map);
-  const uint32_t count = attr.batch.count;
-  int error = 0;
-  uint32_t done = 0;
-  for (; done < count; done++) {
-    error = arrays.keys == nullptr || arrays.values == nullptr
-                ? -EFAULT
-                : at.user.map->user_update(arrays.key(done), arrays.value(done), BPF_ANY);
-    if (error != 0) break;
-  }
-  attr.batch.count = done;
-  return error;
+  return for_each_element(attr, [&](uint32_t i) {
+    if (arrays.keys == nullptr || arrays.values == nullptr) return -EFAULT;
+    return at.user.map->user_update(arrays.key(i), arrays.value(i), attr.batch.elem_flags);
+  });
 }
 
 long map_delete_batch(Kernel& kernel, bpf_attr& attr) {
   const BatchMap at = batch_map(kernel, attr, MapUse::write);
   if (at.user.error != 0) return at.user.error;
-  if (!at.type->deletes) return -kNotSupported;
-  if (attr.batch.elem_flags != 0) return -EINVAL;
+  if (!at.type->deletes) return -kErrorNotSupported;
+  if (const int error = check_element_flags(*at.user.map, attr.batch.elem_flags)) return error;
   const BatchArrays arrays(attr, *at.user.map);
-  const uint32_t count = attr.batch.count;
-  int error = 0;
-  uint32_t done = 0;
-  for (; done < count; done++) {
-    error = arrays.keys == nullptr ? -EFAULT : at.user.map->user_erase(arrays.key(done));
-    if (error != 0) break;
-  }
-  attr.batch.count = done;
-  return error;
+  return for_each_element(attr, [&](uint32_t i) {
+    return arrays.keys == nullptr ? -EFAULT : at.user.map->user_erase(arrays.key(i));
+  });
 }
 
 }  // namespace xnic::vm

@@ -19,7 +19,7 @@ long btf_load(Kernel& kernel, bpf_attr& attr) {
   std::shared_ptr<Btf> btf = Btf::parse({blob, attr.btf_size});
   if (btf == nullptr) return -EINVAL;
   // libbpf passes these two, Linux does not.
-  if (blob[offsetof(btf_header, version)] != kBtfVersion) return -kNotSupported;
+  if (blob[offsetof(btf_header, version)] != kBtfVersion) return -kErrorNotSupported;
   if (btf->type_count() <= 1) return -EINVAL;
   return kernel.btfs.add(std::move(btf), ObjectFd("bpf-btf"));
 }

@@ -20,7 +20,8 @@ bool is_tcx(uint32_t attach_type) {
 }
 
 AttachPoint& tcx_point(NetDevice& device, uint32_t attach_type) {
-  return attach_type == uapi::kTcxIngress ? device.tcx_ingress : device.tcx_egress;
+  const bool ingress = attach_type == uapi::kTcxIngress;
+  return device.hook(ingress ? HookPoint::tc_ingress : HookPoint::tc_egress).tcx();
 }
 
 // What `flags` and a descriptor or id name: a place beside a program or a link of this type.
@@ -48,20 +49,20 @@ AttachPoint::FindRelative relative_of(Kernel& kernel, uint32_t flags, uint32_t n
 }
 
 // Where XDP flags ask for no mode, the device's best.
-int xdp_mode(const NetDevice& device, uint32_t flags, XdpMode& mode) {
+int xdp_mode(const NetDevice& device, uint32_t flags, HookPoint& mode) {
   if ((flags & ~XDP_FLAGS_MODES) != 0) return -EINVAL;
   switch (flags) {
     case 0:
-      mode = device.native_xdp ? XdpMode::native : XdpMode::generic;
+      mode = device.native_xdp ? HookPoint::xdp_native : HookPoint::xdp_generic;
       return 0;
     case XDP_FLAGS_SKB_MODE:
-      mode = XdpMode::generic;
+      mode = HookPoint::xdp_generic;
       return 0;
     case XDP_FLAGS_DRV_MODE:
-      mode = XdpMode::native;
+      mode = HookPoint::xdp_native;
       return 0;
     case XDP_FLAGS_HW_MODE:
-      mode = XdpMode::offload;
+      mode = HookPoint::xdp_offload;
       return 0;
     default:
       return -EINVAL;  // more than one
@@ -69,25 +70,20 @@ int xdp_mode(const NetDevice& device, uint32_t flags, XdpMode& mode) {
 }
 
 int attach_xdp(NetDevice& device, const Link& link) {
-  XdpMode mode = XdpMode::generic;
+  HookPoint mode = HookPoint::xdp_generic;
   if (const int error = xdp_mode(device, link.flags, mode); error != 0) return error;
-  Attached& slot = device.xdp[static_cast<size_t>(mode)];
-  const auto attached = [&](XdpMode m) {
-    return device.xdp[static_cast<size_t>(m)].program != nullptr;
-  };
-  if (link.flags == 0 && attached(XdpMode::generic) + attached(XdpMode::native) > 1) return -EINVAL;
-  if (slot.program != nullptr) return -EBUSY;
-  if (mode != XdpMode::offload &&
-      attached(mode == XdpMode::generic ? XdpMode::native : XdpMode::generic)) {
-    return -EEXIST;
-  }
+  const bool generic = device.hook(HookPoint::xdp_generic).attached();
+  const bool native = device.hook(HookPoint::xdp_native).attached();
+  if (link.flags == 0 && generic && native) return -EINVAL;
+  if (device.hook(mode).attached()) return -EBUSY;
+  if (mode != HookPoint::xdp_offload && (generic || native)) return -EEXIST;
   // A program made for a redirect's end does not attach to a device.
   const uint32_t made_for = link.program->spec().expected_attach_type;
   if (made_for == BPF_XDP_DEVMAP || made_for == BPF_XDP_CPUMAP) return -EINVAL;
-  if (mode != XdpMode::generic && !device.native_xdp) return -EOPNOTSUPP;
+  if (mode != HookPoint::xdp_generic && !device.native_xdp) return -EOPNOTSUPP;
   // Only a program that was loaded for the device can be offloaded to it.
-  if (mode == XdpMode::offload) return -EINVAL;
-  slot = {link.program, link.id};
+  if (mode == HookPoint::xdp_offload) return -EINVAL;
+  device.hook(mode).attach(link.program, link.id);
   return 0;
 }
 
@@ -124,8 +120,8 @@ int tc_program(Kernel& kernel, uint32_t fd, std::shared_ptr<const Program>& prog
 
 void replace_program(Kernel& kernel, Link& link, std::shared_ptr<const Program> fresh) {
   NetDevice& device = *kernel.device(link.ifindex);
-  for (Attached& slot : device.xdp) {
-    if (slot.link == link.id) slot.program = fresh;
+  for (Hook& hook : device.hooks) {
+    if (hook.single().link == link.id) hook.attach(fresh, link.id);
   }
   link.program = std::move(fresh);
 }
@@ -253,7 +249,7 @@ long prog_query(Kernel& kernel, bpf_attr& attr) {
   NetDevice* device = kernel.device(attr.query.target_fd);
   if (device == nullptr) return -ENODEV;
   if (attr.query.query_flags != 0 || attr.query.attach_flags != 0) return -EINVAL;
-  const AttachPoint& point = tcx_point(*device, attr.query.attach_type);
+  AttachPoint& point = tcx_point(*device, attr.query.attach_type);
   const std::span<const Attached> attached = point.attached();
   const uint32_t room = attr.query.prog_cnt;
   attr.query.prog_cnt = static_cast<uint32_t>(attached.size());

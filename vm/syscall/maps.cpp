@@ -1,5 +1,5 @@
 // bpf(2): making maps, and their elements one at a time. kernel/bpf/syscall.c was read for the
-// order of checks and their errno. Left out: BPF_F_LOCK, maps of a device, tokens.
+// order of checks and their errno. Left out: maps of a device, tokens.
 // Test: tests/vm/syscall_test.cpp.
 #include "vm/btf.h"
 #include "vm/syscall/commands.h"
@@ -9,18 +9,43 @@
 namespace xnic::vm {
 namespace {
 
-bool has_value_face(const Map& map) { return map.spec().value_size != 0; }
-
-// The key of a command on one element: null for maps without keys, which want none.
-int user_key(const Map& map, uint64_t address, const uint8_t*& key) {
-  key = user_pointer<const uint8_t>(address);
-  if (map.spec().key_size == 0) return key == nullptr ? 0 : -EINVAL;
-  return key == nullptr ? -EFAULT : 0;
+// The map and the key of a command on one element.
+struct ElementRequest {
+  std::shared_ptr<Map> map;
+  const uint8_t* key = nullptr;  // null for maps without keys, which want none
+  int error = 0;
+};
+ElementRequest user_element(Kernel& kernel, const bpf_attr& attr, MapUse use) {
+  auto [map, error] = user_map(kernel, attr.map_fd, use);
+  if (error != 0) return {nullptr, nullptr, error};
+  const bool keyed = map->spec().key_size != 0;
+  if ((attr.flags & BPF_F_LOCK) != 0 && !map->spec().fields.has_spin_lock()) {
+    error = -EINVAL;
+  } else if (!keyed && attr.key != 0) {
+    error = -EINVAL;
+  } else if (keyed && attr.key == 0) {
+    error = -EFAULT;
+  }
+  return {std::move(map), user_pointer<const uint8_t>(attr.key), error};
 }
 
-// BPF_F_LOCK where values have nothing to lock.
-bool locks_nothing(const Map& map, uint64_t flags) {
-  return (flags & BPF_F_LOCK) != 0 && !map.spec().fields.has_spin_lock();
+// Both lookups: `take` of Map copies a value out.
+long copy_value(Kernel& kernel, const bpf_attr& attr, MapUse use,
+                int (Map::*take)(const uint8_t*, uint8_t*, uint64_t)) {
+  if ((attr.flags & ~static_cast<uint64_t>(BPF_F_LOCK)) != 0) return -EINVAL;
+  const ElementRequest at = user_element(kernel, attr, use);
+  if (at.error != 0) return at.error;
+  auto* value = user_pointer<uint8_t>(attr.value);
+  std::vector<uint8_t> copy(at.map->user_value_size());
+  if (at.map->spec().type == BPF_MAP_TYPE_BLOOM_FILTER) {
+    if (value == nullptr) return -EFAULT;
+    std::copy_n(value, copy.size(), copy.begin());
+  }
+  if (const int error = ((*at.map).*take)(at.key, copy.data(), attr.flags); error != 0)
+    return error;
+  if (value == nullptr) return -EFAULT;
+  std::copy(copy.begin(), copy.end(), value);
+  return 0;
 }
 
 }  // namespace
@@ -88,57 +113,24 @@ long map_create(Kernel& kernel, bpf_attr& attr) {
 }
 
 long map_lookup_elem(Kernel& kernel, bpf_attr& attr) {
-  if ((attr.flags & ~static_cast<uint64_t>(BPF_F_LOCK)) != 0) return -EINVAL;
-  const UserMap at = user_map(kernel, attr.map_fd, MapUse::read);
-  if (at.error != 0) return at.error;
-  if (locks_nothing(*at.map, attr.flags)) return -EINVAL;
-  const uint8_t* key = nullptr;
-  if (const int error = user_key(*at.map, attr.key, key); error != 0) return error;
-  auto* value = user_pointer<uint8_t>(attr.value);
-  std::vector<uint8_t> copy(at.map->user_value_size());
-  if (at.map->spec().type == BPF_MAP_TYPE_BLOOM_FILTER) {
-    if (value == nullptr) return -EFAULT;
-    std::copy_n(value, copy.size(), copy.begin());
-  }
-  if (const int error = at.map->user_lookup(key, copy.data(), attr.flags); error != 0) return error;
-  if (value == nullptr) return -EFAULT;
-  std::copy(copy.begin(), copy.end(), value);
-  return 0;
-}
-
-long map_update_elem(Kernel& kernel, bpf_attr& attr) {
-  const UserMap at = user_map(kernel, attr.map_fd, MapUse::write);
-  if (at.error != 0) return at.error;
-  if (locks_nothing(*at.map, attr.flags)) return -EINVAL;
-  const uint8_t* key = nullptr;
-  if (const int error = user_key(*at.map, attr.key, key); error != 0) return error;
-  const auto* value = user_pointer<const uint8_t>(attr.value);
-  if (value == nullptr && has_value_face(*at.map)) return -EFAULT;
-  return at.map->user_update(key, value, attr.flags);
-}
-
-long map_delete_elem(Kernel& kernel, bpf_attr& attr) {
-  const UserMap at = user_map(kernel, attr.map_fd, MapUse::write);
-  if (at.error != 0) return at.error;
-  const uint8_t* key = nullptr;
-  if (const int error = user_key(*at.map, attr.key, key); error != 0) return error;
-  return at.map->user_erase(key);
+  return copy_value(kernel, attr, MapUse::read, &Map::user_lookup);
 }
 
 long map_lookup_and_delete_elem(Kernel& kernel, bpf_attr& attr) {
-  if ((attr.flags & ~static_cast<uint64_t>(BPF_F_LOCK)) != 0) return -EINVAL;
-  const UserMap at = user_map(kernel, attr.map_fd, MapUse::read_and_write);
+  return copy_value(kernel, attr, MapUse::read_and_write, &Map::user_lookup_and_delete);
+}
+
+long map_update_elem(Kernel& kernel, bpf_attr& attr) {
+  const ElementRequest at = user_element(kernel, attr, MapUse::write);
   if (at.error != 0) return at.error;
-  if (locks_nothing(*at.map, attr.flags)) return -EINVAL;
-  const uint8_t* key = nullptr;
-  if (const int error = user_key(*at.map, attr.key, key); error != 0) return error;
-  auto* value = user_pointer<uint8_t>(attr.value);
-  std::vector<uint8_t> copy(at.map->user_value_size());
-  if (const int error = at.map->user_lookup_and_delete(key, copy.data(), attr.flags); error != 0)
-    return error;
-  if (value == nullptr) return -EFAULT;
-  std::copy(copy.begin(), copy.end(), value);
-  return 0;
+  const auto* value = user_pointer<const uint8_t>(attr.value);
+  if (value == nullptr && at.map->spec().value_size != 0) return -EFAULT;
+  return at.map->user_update(at.key, value, attr.flags);
+}
+
+long map_delete_elem(Kernel& kernel, bpf_attr& attr) {
+  const ElementRequest at = user_element(kernel, attr, MapUse::write);
+  return at.error != 0 ? at.error : at.map->user_erase(at.key);
 }
 
 long map_get_next_key(Kernel& kernel, bpf_attr& attr) {
@@ -155,7 +147,9 @@ long map_get_next_key(Kernel& kernel, bpf_attr& attr) {
 
 long map_freeze(Kernel& kernel, bpf_attr& attr) {
   const UserMap at = user_map(kernel, attr.map_fd, MapUse::write);
+  if (at.map != nullptr && !at.map->spec().fields.empty()) return -kErrorNotSupported;
   if (at.error != 0) return at.error;
+  if (kernel.maps.is_mapped_for_writing(at.map->id)) return -EBUSY;
   at.map->frozen = true;
   return 0;
 }

@@ -160,7 +160,7 @@ long task_fd_query(Kernel&, bpf_attr& attr) {
   struct stat status {};
   if (attr.task_fd_query.pid == 0 || stat(process.c_str(), &status) != 0) return -ENOENT;
   const std::string file = fmt::format("{}/fd/{}", process, attr.task_fd_query.fd);
-  return lstat(file.c_str(), &status) != 0 ? -EBADF : -kNotSupported;
+  return lstat(file.c_str(), &status) != 0 ? -EBADF : -kErrorNotSupported;
 }
 
 }  // namespace xnic::vm

@@ -174,8 +174,8 @@ int prog_info(bpf_attr& attr, const Program& program) {
   int error = copy_records_out(info.map_ids, info.nr_map_ids, map_ids.data(), map_ids.size());
   if (error != 0) return error;
   if (error = check_record_sizes(info); error != 0) return error;
-  info.run_cnt = program.run_count;
-  info.run_time_ns = program.run_time_ns;
+  info.run_cnt = program.run_count();
+  info.run_time_ns = program.run_time_ns();
   info.recursion_misses = 0;
   // The checks of today look at each instruction once; the second half of ld_imm64 has code 0.
   info.verified_insns = static_cast<uint32_t>(

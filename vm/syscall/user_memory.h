@@ -15,8 +15,6 @@
 // How the commands of bpf(2) read what the caller points at, and answer into it.
 namespace xnic::vm {
 
-inline constexpr int kNotSupported = 524;  // the kernel's ENOTSUPP
-
 template <class T>
 T* user_pointer(uint64_t address) {
   return std::bit_cast<T*>(address);
