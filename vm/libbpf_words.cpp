@@ -1,0 +1,52 @@
+// Test: tests/vm/loader_test.cpp.
+#include "vm/libbpf_words.h"
+
+#include <bpf/libbpf.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <string_view>
+
+namespace xnic::vm {
+namespace {
+
+thread_local std::string words;
+
+int keep(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level == LIBBPF_DEBUG) return 0;
+  std::array<char, 4096> line{};
+  // NOLINTNEXTLINE(clang-diagnostic-format-nonliteral): libbpf's own format
+  const int length = std::vsnprintf(line.data(), line.size(), format, arguments);
+  std::string_view said = line.data();
+  constexpr std::string_view kPrefix = "libbpf: ";
+  if (said.starts_with(kPrefix)) said.remove_prefix(kPrefix.size());
+  // Said of every object where the limit of locked memory is low, whatever fails.
+  if (!said.starts_with("Failed to bump RLIMIT_MEMLOCK")) words += said;
+  return length;
+}
+
+}  // namespace
+
+void listen_to_libbpf() {
+  words.clear();
+  libbpf_set_print(keep);
+}
+
+const std::string& libbpf_words() { return words; }
+
+std::string first_libbpf_words() {
+  const std::string line = words.substr(0, words.find('\n'));
+  return line.empty() ? "libbpf says nothing more" : line;
+}
+
+std::string last_libbpf_words() {
+  constexpr size_t kShown = 1500;
+  std::string shown = words;
+  while (shown.ends_with('\n')) shown.pop_back();
+  if (shown.size() <= kShown) return shown;
+  const size_t line = shown.find('\n', shown.size() - kShown);
+  return line == std::string::npos ? shown.substr(shown.size() - kShown) : shown.substr(line + 1);
+}
+
+}  // namespace xnic::vm
