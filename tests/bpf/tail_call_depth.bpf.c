@@ -5,12 +5,12 @@
 
 #include <bpf/bpf_helpers.h>
 
-#define SLOTS(name, ...)                                                       \
-  struct {                                                                     \
-    __uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                     \
-    __uint(max_entries, 4);                                                    \
-    __uint(key_size, 4);                                                       \
-    __array(values, int(void*));                                               \
+#define SLOTS(name, ...)                   \
+  struct {                                 \
+    __uint(type, BPF_MAP_TYPE_PROG_ARRAY); \
+    __uint(max_entries, 4);                \
+    __uint(key_size, 4);                   \
+    __array(values, int(void*));           \
   } name SEC(".maps") = {.values = {__VA_ARGS__}}
 
 int deep(struct xdp_md* context);
