@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -19,6 +20,11 @@ constexpr uint32_t kRoomBehindPacket = 0x1000;
 constexpr std::array<uint64_t, 2> kTimesAhead = {1'234'567'891, 8'640'012'345'678'901};  // ns
 constexpr uint64_t kOtherSeeds = 4;
 constexpr size_t kOtherRuns = 3;
+
+uint64_t monotonic_ns() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::nanoseconds(now).count());
+}
 
 std::string hex(const Bytes& bytes) { return fmt::format("{:02x}", fmt::join(bytes, "")); }
 
@@ -44,18 +50,20 @@ RunRequest request_for(const Bytes& packet, bpf_prog_type type) {
 Result<Witnesses> call_witnesses(const std::string& path, vm::Engine& engine, uint64_t seed,
                                  const SideOptions& options) {
   Witnesses witnesses;
-  for (const uint64_t ahead : kTimesAhead) {
-    auto side = KernelSide::emulated(path, engine, seed, options);
+  const auto call = [&](uint64_t its_seed, uint64_t ahead, const char* reason) -> Result<void> {
+    auto side = KernelSide::emulated(path, engine, its_seed, options);
     if (!side) return tl::unexpected(side.error());
-    (*side)->set_clock_ahead(ahead);
-    witnesses.ours.push_back({std::move(*side), "time: at another one it differs here, too"});
+    witnesses.ours.push_back({std::move(*side), reason, ahead});
+    return {};
+  };
+  Result<void> called = call(seed, 0, "addresses: two runs here differ among themselves");
+  for (const uint64_t ahead : kTimesAhead) {
+    if (called) called = call(seed, ahead, "time: at another one it differs here, too");
   }
   for (uint64_t i = 1; i <= kOtherSeeds; ++i) {
-    auto side = KernelSide::emulated(path, engine, seed + i, options);
-    if (!side) return tl::unexpected(side.error());
-    witnesses.ours.push_back(
-        {std::move(*side), "random numbers: with others it differs here, too"});
+    if (called) called = call(seed + i, 0, "random numbers: with others it differs here, too");
   }
+  if (!called) return tl::unexpected(called.error());
   for (size_t i = 0; i < kOtherRuns; ++i) {
     auto side = KernelSide::real(path, options);
     if (!side) return tl::unexpected(side.error());
@@ -99,19 +107,22 @@ void Comparison::run_program(const SideProgram& ours, const SideProgram& kernel,
   std::vector<Differing> differing;
   OpenFields& open = open_in_programs_[kernel.name];
   const auto ask = [&](const std::vector<Witness>& witnesses, const RunRequest& request,
-                       const RunAnswer& answer) {
+                       const RunAnswer& answer, uint64_t now) {
     for (const Witness& witness : witnesses) {
       const SideProgram* program = witness.side->program(kernel.name);
+      witness.side->set_clock(now + witness.clock_ahead_ns);
       open.learn(answer, witness.side->run(*program, request), witness.reason);
     }
   };
   for (const NumberedPacket& packet : packets) {
     const RunRequest request = request_for(packet.bytes, kernel.type);
+    const uint64_t now = monotonic_ns();
+    ours_.set_clock(now);
     RunAnswer our_answer = ours_.run(ours, request);
     RunAnswer answer = kernel_.run(kernel, request);
     if (witnesses_ != nullptr) {
-      ask(witnesses_->ours, request, our_answer);
-      ask(witnesses_->kernel, request, answer);
+      ask(witnesses_->ours, request, our_answer, now);
+      ask(witnesses_->kernel, request, answer, now);
     }
     if (answer.error != 0 && our_answer.error == answer.error) {
       refused(kernel.name, capture, packet.number, answer.error);

@@ -56,7 +56,8 @@ struct NumberedPacket {
 // count on. What comes out differently there is excused.
 struct Witness {
   std::unique_ptr<KernelSide> side;
-  std::string reason;  // what is other: "time: ..."
+  std::string reason;           // what is other: "time: ..."
+  uint64_t clock_ahead_ns = 0;  // of our side's
 };
 
 struct Witnesses {
@@ -64,8 +65,9 @@ struct Witnesses {
   std::vector<Witness> kernel;  // held against the real one
 };
 
-// Emulated sides at other times and with other random numbers than `seed` gives, and more of the
-// real one: it chooses the order of its hashes anew for each map. Errors: as KernelSide's.
+// One more emulated side, whose addresses are other ones; some at other times and with other random
+// numbers than `seed` gives; and more of the real one, which chooses the order of its hashes anew.
+// Errors: as KernelSide's.
 Result<Witnesses> call_witnesses(const std::string& path, vm::Engine& engine, uint64_t seed,
                                  const SideOptions& options = {});
 
@@ -75,6 +77,7 @@ struct ComparisonOptions {
 };
 
 // Runs packets on both sides, program by program, each in order, so that state builds up alike.
+// Our side sees the time that it is on Linux, all emulated sides the same for a packet.
 class Comparison {
  public:
   // All sides hold the same object and the same maps. Without witnesses nothing is excused.

@@ -7,7 +7,6 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -214,15 +213,6 @@ std::optional<MapContents> KernelSide::contents(const SideMap& map) {
     std::swap(key, next);
     first = false;
   }
-}
-
-RunAnswer KernelSide::run(const SideProgram& program, const RunRequest& request) {
-  if (kernel_) {
-    const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    kernel_->environment().now_ns =
-        static_cast<uint64_t>(std::chrono::nanoseconds(now).count()) + clock_ahead_ns_;
-  }
-  return host_->run(program.fd, request);
 }
 
 vm::Map* KernelSide::emulated_map(const SideMap& map) {

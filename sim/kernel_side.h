@@ -92,10 +92,14 @@ class KernelSide {
   long update(const SideMap& map, const Bytes& key, const Bytes& value);
   // Nothing for a map whose entries bpf(2) cannot list (queues, ring buffers, bloom filters).
   std::optional<MapContents> contents(const SideMap& map);
-  // The emulated side's clock is the one that Linux shows to programs, CLOCK_MONOTONIC, ahead by
-  // what set_clock_ahead() says.
-  RunAnswer run(const SideProgram& program, const RunRequest& request);
-  void set_clock_ahead(uint64_t nanoseconds) { clock_ahead_ns_ = nanoseconds; }
+  RunAnswer run(const SideProgram& program, const RunRequest& request) {
+    return host_->run(program.fd, request);
+  }
+  // The time that programs of the emulated side see from now on, as of CLOCK_MONOTONIC; 0 at first.
+  // Nothing on the real side.
+  void set_clock(uint64_t nanoseconds) {
+    if (kernel_) kernel_->environment().now_ns = nanoseconds;
+  }
   // The emulated map itself; null on the real side.
   vm::Map* emulated_map(const SideMap& map);
 
@@ -109,7 +113,6 @@ class KernelSide {
   void list();
 
   std::optional<vm::Kernel> kernel_;  // absent: the real one
-  uint64_t clock_ahead_ns_ = 0;
   std::unique_ptr<BpfHost> host_;
   std::optional<vm::ObjectFile> file_;
   std::vector<SideProgram> programs_;

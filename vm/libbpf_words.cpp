@@ -26,6 +26,15 @@ int keep(libbpf_print_level level, const char* format, va_list arguments) {
   return length;
 }
 
+// What libbpf says on its way to another try, or of what it leaves out.
+bool is_notice(std::string_view line) {
+  constexpr std::array<std::string_view, 4> kNotices = {
+      "Retrying without BTF", "skipping", "kernel doesn't support", "Kernel doesn't support"};
+  return std::ranges::any_of(kNotices, [&](std::string_view notice) {
+    return line.find(notice) != std::string_view::npos;
+  });
+}
+
 }  // namespace
 
 void listen_to_libbpf() {
@@ -36,8 +45,14 @@ void listen_to_libbpf() {
 const std::string& libbpf_words() { return words; }
 
 std::string first_libbpf_words() {
-  const std::string line = words.substr(0, words.find('\n'));
-  return line.empty() ? "libbpf says nothing more" : line;
+  std::string_view rest = words;
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find('\n'), rest.size());
+    const std::string_view line = rest.substr(0, end);
+    if (!line.empty() && !is_notice(line)) return std::string(line);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return "libbpf says nothing more";
 }
 
 std::string last_libbpf_words() {

@@ -308,7 +308,9 @@ std::string compatibility_report(const std::string& folder) {
       "and selftests, and those that Debian's xdp-tools ship. Each is loaded alone into Linux {} "
       "and "
       "into xnic. What both take runs over every packet of the shipped captures on both: return "
-      "code, bytes and context are compared for each, the maps at the end. "
+      "code, bytes and context are compared for each, the maps at the end. Programs of devmap and "
+      "cpumap entries are neither agreed nor "
+      "different: BPF_PROG_TEST_RUN refuses to run them. "
       "[differences.md](differences.md) names what is known to differ, and why.\n\n",
       version);
   write_counts(out, corpus);

@@ -65,22 +65,24 @@ std::string reason_of(std::string_view log) {
   return lines.empty() ? "" : std::string(lines.back());
 }
 
-// What libbpf gives as the reason: its first line that is no notice.
-std::string complaint_of(std::string_view words) {
-  for (std::string_view line : lines_of(words)) {
-    if (line.find("skipping") == line.npos && line.find("Retrying without BTF") == line.npos &&
-        line.find("kernel doesn't support") == line.npos &&
-        line.find("Kernel doesn't support") == line.npos) {
-      return std::string(line);
+// Maps whose size the loader gives, as those of the kernel's samples do for each CPU.
+void give_sizes(bpf_object* object) {
+  constexpr std::array kSized = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_HASH,
+                                 BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_CPUMAP};
+  bpf_map* map = nullptr;
+  while ((map = bpf_object__next_map(object, map)) != nullptr) {
+    const bool sized = std::ranges::find(kSized, bpf_map__type(map)) != kSized.end();
+    if (sized && bpf_map__max_entries(map) == 0) {
+      bpf_map__set_max_entries(map, sim::real_possible_cpus());
     }
   }
-  return {};
 }
 
 // Has the chosen programs loaded, each as the type that it is tried as; `see` gets each of them.
 sim::SideOptions loading(std::span<const Candidate> chosen,
                          const std::function<void(bpf_program*)>& see = nullptr) {
   return {.prepare = [chosen, see](bpf_object* object) {
+    give_sizes(object);
     bpf_program* program = nullptr;
     while ((program = bpf_object__next_program(object, program)) != nullptr) {
       const auto choice =
@@ -122,8 +124,7 @@ Attempt attempt(const std::string& path, std::span<const Candidate> chosen,
   constexpr std::string_view kFailed = "BPF program load failed: ";
   const size_t failed = words.find(kFailed);
   if (failed == words.npos) {
-    made.refusal = complaint_of(words);
-    if (made.refusal.empty()) made.refusal = side.error().message;
+    made.refusal = words.empty() ? side.error().message : vm::first_libbpf_words();
     return made;
   }
   const size_t from = failed + kFailed.size();

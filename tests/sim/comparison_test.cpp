@@ -138,6 +138,16 @@ TEST_F(ComparisonTest, ExcusesTheOrderOfAHash) {
   EXPECT_NE(result.excused[0].reason.find("two runs of Linux"), std::string::npos);
 }
 
+TEST_F(ComparisonTest, ExcusesAddressesAndFindsAByteThatDiffersBehindThem) {
+  const auto same = compare_with_witnesses("twin0.o", "address");
+  EXPECT_TRUE(same.differences.empty());
+  ASSERT_EQ(same.excused.size(), 2u);
+  EXPECT_TRUE(same.excused[0].reason.starts_with("addresses: ")) << same.excused[0].reason;
+  const auto other = compare_with_witnesses("twin1.o", "address");
+  ASSERT_EQ(other.differences.size(), 2u);
+  EXPECT_TRUE(other.differences[0].ours.starts_with("30"));
+}
+
 TEST_F(ComparisonTest, FindsACountThatDiffersBesideATimeThatMay) {
   const auto result = compare_with_witnesses("twin1.o", "visit");
   EXPECT_TRUE(result.excused.empty());
@@ -161,6 +171,21 @@ TEST_F(ComparisonTest, DoesNotExcuseAProgramForReadingTheClock) {
   const auto result = compare_with_witnesses("twin1.o", "slow");
   EXPECT_TRUE(result.excused.empty());
   EXPECT_EQ(result.differences.size(), 2u);
+}
+
+TEST_F(ComparisonTest, LoadsLegacyMapsOnBothSidesAndFillsTheirMapsOfMaps) {
+  const PinnedToCpu0 pinned;
+  auto ours = KernelSide::emulated(kObjects + "/legacy_maps.o", engine_, 1);
+  auto kernel = KernelSide::real(kObjects + "/legacy_maps.o");
+  ASSERT_TRUE(ours) << ours.error().message;
+  ASSERT_TRUE(kernel) << kernel.error().message;
+  Comparison comparison(**ours, **kernel);
+  comparison.run("here", packets());
+  EXPECT_TRUE(comparison.result().differences.empty());
+  EXPECT_EQ(comparison.result().maps, 4u);
+  const auto counts = (*kernel)->contents(*(*kernel)->map("inner"));
+  ASSERT_TRUE(counts);
+  EXPECT_EQ(counts->at({2, 0, 0, 0}), (Bytes{2, 0, 0, 0, 0, 0, 0, 0})) << "the slot is empty";
 }
 
 TEST_F(ComparisonTest, TheCommandFindsNoDifferenceInTheExample) {
