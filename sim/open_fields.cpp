@@ -1,5 +1,6 @@
-// Left out: what another packet of the same program would have left open in the same field. A
-// difference there is excused wherever that field was seen to vary. Test:
+// Left out: which packets leave a field open: where it was seen to vary, it is excused for all of
+// the program. Bytes that are fixed on either side but not the same, as the highest of an address,
+// are never learnt. Test:
 // tests/sim/comparison_test.cpp.
 #include "sim/open_fields.h"
 

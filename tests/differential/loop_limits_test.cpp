@@ -36,7 +36,10 @@ class LoopLimits : public testing::Test {
     EXPECT_EQ(answer.error, 0);
     EXPECT_EQ(answer.code, XDP_PASS);
     std::map<uint8_t, int64_t> found;
-    for (const auto& [key, value] : *side.contents(*side.map("rounds"))) {
+    const auto entries = side.contents(*side.map("rounds"));
+    EXPECT_TRUE(entries);
+    if (!entries) return found;
+    for (const auto& [key, value] : *entries) {
       std::memcpy(&found[key[0]], value.data(), sizeof(int64_t));
     }
     return found;

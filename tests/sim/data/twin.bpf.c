@@ -92,12 +92,13 @@ int slow(struct xdp_md* context) {
   return bpf_ktime_get_ns() == 0 ? XDP_DROP : XDP_PASS + TWIN;
 }
 
-/* Linux lets programs of root write addresses into packets. */
+/* Linux lets programs of root write addresses into packets. This byte of one is another in each
+ * kernel, as the page is. */
 SEC("xdp")
 int address(struct xdp_md* context) {
   __u8* data = (void*)(long)context->data;
   if ((void*)(data + 20) > (void*)(long)context->data_end) return XDP_DROP;
-  *(__u64*)(data + 8) = (__u64)bpf_map_lookup_elem(&counts, &(__u32){0});
+  data[8] = (__u64)bpf_map_lookup_elem(&counts, &(__u32){0}) >> 12;
   data[16] = 0x30 + TWIN;
   return XDP_PASS;
 }
