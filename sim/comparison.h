@@ -1,28 +1,18 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "sim/kernel_side.h"
+#include "sim/open_fields.h"
 
 // What two kernels did with the same program and packets, held against each other.
 namespace xnic::sim {
-
-// One field in which two answers differ. Bytes are shown in hexadecimal, 16 from the first that
-// differs.
-struct FieldDifference {
-  std::string field;  // "errno", "return_code", "data_size", "data", "context_size", "context"
-  std::optional<size_t> offset = {};  // of the first differing byte
-  std::string ours;
-  std::string kernel;
-};
-
-// The fields in which two answers to BPF_PROG_TEST_RUN differ. Where errno differs, that alone; of
-// bytes whose sizes differ, both.
-std::vector<FieldDifference> differences(const RunAnswer& ours, const RunAnswer& kernel);
 
 struct Difference {
   std::string capture;
@@ -62,11 +52,37 @@ struct NumberedPacket {
   Bytes bytes;
 };
 
+// A further side that runs what one of the two runs, with something other that no program may
+// count on. What comes out differently there is excused.
+struct Witness {
+  std::unique_ptr<KernelSide> side;
+  std::string reason;           // what is other: "time: ..."
+  uint64_t clock_ahead_ns = 0;  // of our side's
+};
+
+struct Witnesses {
+  std::vector<Witness> ours;    // held against our side
+  std::vector<Witness> kernel;  // held against the real one
+};
+
+// One more emulated side, whose addresses are other ones; some at other times and with other random
+// numbers than `seed` gives; and more of the real one, which chooses the order of its hashes anew.
+// Errors: as KernelSide's.
+Result<Witnesses> call_witnesses(const std::string& path, vm::Engine& engine, uint64_t seed,
+                                 const SideOptions& options = {});
+
+struct ComparisonOptions {
+  std::string program = {};           // this one alone; empty: all in turn
+  uint32_t largest_map = UINT32_MAX;  // entries; larger ones are not compared
+};
+
 // Runs packets on both sides, program by program, each in order, so that state builds up alike.
+// Our side sees the time that it is on Linux, all emulated sides the same for a packet.
 class Comparison {
  public:
-  // Both sides hold the same object. `program` picks one; empty: all in turn.
-  Comparison(KernelSide& ours, KernelSide& kernel, std::string program);
+  // All sides hold the same object and the same maps. Without witnesses nothing is excused.
+  Comparison(KernelSide& ours, KernelSide& kernel, ComparisonOptions options = {},
+             const Witnesses* witnesses = nullptr);
 
   // One capture: all packets through all programs, then all maps.
   void run(const std::string& capture, std::span<const NumberedPacket> packets);
@@ -77,12 +93,16 @@ class Comparison {
   void run_program(const SideProgram& ours, const SideProgram& kernel, const std::string& capture,
                    std::span<const NumberedPacket> packets);
   void compare_map(const SideMap& ours, const SideMap& kernel, const std::string& capture);
-  void report(Difference difference, const std::string& reason);
+  void report(Difference difference, std::string reason);
+  void leave_out_map(const std::string& name, std::string reason);
   void refused(const std::string& program, const std::string& capture, uint64_t packet, long error);
 
   KernelSide& ours_;
   KernelSide& kernel_;
-  std::string program_;
+  ComparisonOptions options_;
+  const Witnesses* witnesses_;
+  std::map<std::string, OpenFields> open_in_programs_;  // by program
+  std::map<std::string, OpenFields> open_in_maps_;      // by map
   ComparisonResult result_;
 };
 

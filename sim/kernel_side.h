@@ -3,21 +3,25 @@
 #include <linux/bpf.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "sim/bpf_host.h"
 #include "vm/kernel.h"
+#include "vm/object_file.h"
 #include "vm/result.h"
+#include "vm/syscall.h"
 
 struct bpf_object;
+struct bpf_program;
 
 namespace xnic::sim {
-
-using Bytes = std::vector<uint8_t>;
 
 struct SideMap {
   std::string name;  // the C variable's; ".rodata" and its like for global data
@@ -46,45 +50,37 @@ struct LeftOut {
   std::string reason;  // a sentence
 };
 
-// What BPF_PROG_TEST_RUN is asked.
-struct RunRequest {
-  Bytes data;
-  Bytes context = {};         // empty: none is given
-  uint32_t context_room = 0;  // 0: none is wanted
-  uint32_t data_room = 0x4000;
-};
-
-// What it answers. Bytes that it leaves untouched, also some behind what it gives, hold a pattern,
-// so that answers of two kernels can be compared whole.
-struct RunAnswer {
-  long error = 0;     // 0 or -errno
-  uint32_t code = 0;  // r0
-  uint32_t data_size = 0;
-  Bytes data;
-  uint32_t context_size = 0;
-  Bytes context;
-};
-
 // The entries of a map by key. Of per-CPU maps the values of all CPUs; of maps whose values are
 // ids of kernel objects only whether there is one, since each kernel counts its own. An empty
 // value is a key that can't be looked up.
 using MapContents = std::map<Bytes, Bytes>;
 
+struct SideOptions {
+  // Between opening and loading: may choose among the programs and give them types. Without it all
+  // XDP and tc programs are loaded; of those with a '?' in front of their section only what
+  // `programs` names, unless there is nothing else.
+  std::function<void(bpf_object*)> prepare = {};
+  std::vector<std::string> programs = {};
+};
+
 // One side of a comparison: the XDP and tc programs of an object file, loaded by libbpf, without
-// pinning anything, into the emulated kernel or into the one of this machine.
+// pinning anything, into the emulated kernel or into the one of this machine. Both read the object
+// as vm/object_file.h does.
 class KernelSide {
  public:
   // `engine` runs the programs and must outlive the side. Errors: bad_input for what libbpf
   // cannot open, program_rejected with what the kernel says.
   static Result<std::unique_ptr<KernelSide>> emulated(const std::string& path, vm::Engine& engine,
-                                                      uint64_t seed);
+                                                      uint64_t seed,
+                                                      const SideOptions& options = {});
   // Errors: also not_available where this process may not load programs.
-  static Result<std::unique_ptr<KernelSide>> real(const std::string& path);
+  static Result<std::unique_ptr<KernelSide>> real(const std::string& path,
+                                                  const SideOptions& options = {});
   ~KernelSide();
   KernelSide(const KernelSide&) = delete;
   KernelSide& operator=(const KernelSide&) = delete;
 
-  std::string_view name() const { return kernel_ ? "xnic" : "Linux"; }
+  std::string_view name() const { return host_->name(); }
   const std::vector<SideProgram>& programs() const { return programs_; }
   const std::vector<SideMap>& maps() const { return maps_; }
   const std::vector<LeftOut>& left_out() const { return left_out_; }
@@ -96,30 +92,33 @@ class KernelSide {
   long update(const SideMap& map, const Bytes& key, const Bytes& value);
   // Nothing for a map whose entries bpf(2) cannot list (queues, ring buffers, bloom filters).
   std::optional<MapContents> contents(const SideMap& map);
-  RunAnswer run(const SideProgram& program, const RunRequest& request);
+  RunAnswer run(const SideProgram& program, const RunRequest& request) {
+    return host_->run(program.fd, request);
+  }
+  // The time that programs of the emulated side see from now on, as of CLOCK_MONOTONIC; 0 at first.
+  // Nothing on the real side.
+  void set_clock(uint64_t nanoseconds) {
+    if (kernel_) kernel_->environment().now_ns = nanoseconds;
+  }
   // The emulated map itself; null on the real side.
   vm::Map* emulated_map(const SideMap& map);
 
  private:
   KernelSide() = default;
-  long bpf(uint32_t command, bpf_attr& attributes);
-  Result<void> load(const std::string& path);
-  void leave_out_foreign_programs();
+  std::unique_ptr<vm::KernelScope> scope();
+  Result<void> load(const std::string& path, std::span<const uint8_t> file,
+                    const SideOptions& options);
+  void choose_programs(const std::vector<std::string>& wanted);
+  void leave_out(bpf_program* program, std::string reason);
   void list();
 
   std::optional<vm::Kernel> kernel_;  // absent: the real one
-  Bytes file_;
-  bpf_object* object_ = nullptr;
+  std::unique_ptr<BpfHost> host_;
+  std::optional<vm::ObjectFile> file_;
   std::vector<SideProgram> programs_;
   std::vector<SideMap> maps_;
   std::vector<LeftOut> left_out_;
 };
-
-// Empty if this process may load programs into the kernel of this machine, else why not.
-std::string why_no_real_kernel();
-
-// The CPUs that Linux counts as possible: its per-CPU values have so many parts.
-uint32_t real_possible_cpus();
 
 // Keeps this process on CPU 0, where the emulated kernel runs programs, while it lives.
 class PinnedToCpu0 {

@@ -20,7 +20,9 @@
 #include "vm/interpreter.h"
 #include "vm/isa.h"
 #include "vm/kernel.h"
+#include "vm/kernel_face.h"
 #include "vm/loader.h"
+#include "vm/object_file.h"
 #include "vm/syscall.h"
 
 namespace xnic::sim {
@@ -120,28 +122,27 @@ ObjectListing list_loaded(const std::string& path, std::shared_ptr<LoadedObject>
 class OpenedObject {
  public:
   explicit OpenedObject(const std::string& path) : scope_(kernel_) {
-    libbpf_set_print([](libbpf_print_level, const char*, va_list) { return 0; });
-    object_ = bpf_object__open_file(path.c_str(), nullptr);
+    auto opened = vm::ObjectFile::read(path).and_then([&](const std::vector<uint8_t>& bytes) {
+      return vm::ObjectFile::open(path, bytes, {.configuration = vm::kernel_configuration()});
+    });
+    if (opened) file_ = std::move(*opened);
   }
-  ~OpenedObject() { bpf_object__close(object_); }
   OpenedObject(const OpenedObject&) = delete;
   OpenedObject& operator=(const OpenedObject&) = delete;
 
-  bool opened() const { return object_ != nullptr; }
-  bool has_btf() const { return bpf_object__btf(object_) != nullptr; }
+  bool opened() const { return file_.has_value(); }
+  bool has_btf() const { return bpf_object__btf(file_->object()) != nullptr; }
 
   std::vector<ListedMap> maps() const {
     std::vector<ListedMap> rows;
-    const btf* types = bpf_object__btf(object_);
+    const btf* types = bpf_object__btf(file_->object());
     const auto named = [types](uint32_t id) {
       const btf_type* type = types == nullptr || id == 0 ? nullptr : btf__type_by_id(types, id);
       const char* name = type == nullptr ? nullptr : btf__name_by_offset(types, type->name_off);
       return std::string(name == nullptr ? "" : name);
     };
     for_each_map([&](bpf_map* map) {
-      const std::string whole = bpf_map__name(map);
-      const size_t dot = bpf_map__is_internal(map) ? whole.find('.') : std::string::npos;
-      rows.push_back({dot == std::string::npos ? whole : whole.substr(dot),
+      rows.push_back({vm::shown_map_name(bpf_map__name(map), bpf_map__is_internal(map)),
                       type_name(bpf_map__type(map)), bpf_map__key_size(map),
                       bpf_map__value_size(map), bpf_map__max_entries(map), bpf_map__map_flags(map),
                       named(bpf_map__btf_key_type_id(map)),
@@ -174,7 +175,7 @@ class OpenedObject {
     // A load that fails closes what it had; the instructions keep the numbers.
     std::vector<int> fds;
     for_each_map([&fds](bpf_map* map) { fds.push_back(bpf_map__fd(map)); });
-    static_cast<void>(bpf_object__load(object_));
+    static_cast<void>(bpf_object__load(file_->object()));
     std::vector<ListedProgram> rows;
     for_each_program([&](bpf_program* program) {
       rows.push_back(row_of(program, types[rows.size()], maps, fds));
@@ -186,12 +187,13 @@ class OpenedObject {
   template <class Visit>
   void for_each_map(Visit visit) const {
     bpf_map* map = nullptr;
-    while ((map = bpf_object__next_map(object_, map)) != nullptr) visit(map);
+    while ((map = bpf_object__next_map(file_->object(), map)) != nullptr) visit(map);
   }
   template <class Visit>
   void for_each_program(Visit visit) const {
     bpf_program* program = nullptr;
-    while ((program = bpf_object__next_program(object_, program)) != nullptr) visit(program);
+    while ((program = bpf_object__next_program(file_->object(), program)) != nullptr)
+      visit(program);
   }
 
   static ListedProgram row_of(const bpf_program* program, bpf_prog_type type,
@@ -222,7 +224,7 @@ class OpenedObject {
   vm::Interpreter engine_;
   vm::Kernel kernel_{engine_};
   vm::KernelScope scope_;
-  bpf_object* object_ = nullptr;
+  std::optional<vm::ObjectFile> file_;
 };
 
 std::string listed_or_dash(const std::vector<std::string>& names) {

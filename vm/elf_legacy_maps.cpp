@@ -220,27 +220,55 @@ int variable(btf* types, const std::string& name, int type) {
   return id;
 }
 
-void describe_section(btf* types, const std::vector<Definition>& maps, uint32_t section_bytes) {
+// What the compiler wrote about a section must not be taken for the truth any more: gives it
+// another name, and places that Linux finds nothing wrong with.
+void retire_section(btf* types, const char* section, const char* new_name) {
+  const int id = btf__find_by_name_kind(types, section, BTF_KIND_DATASEC);
+  if (id < 0) return;
+  const int name = btf__add_str(types, new_name);
+  btf_type* old = mutable_type(types, id);
+  old->name_off = static_cast<uint32_t>(name);
+  old->size = 0;
+  auto* places = reinterpret_cast<btf_var_secinfo*>(old + 1);
+  for (uint32_t i = 0; i < btf_vlen(old); ++i) {
+    places[i].offset = old->size;
+    old->size += places[i].size;
+  }
+}
+
+struct Place {
+  int variable;  // BTF
+  uint32_t offset;
+  uint32_t bytes;
+};
+
+// Where the maps stand that `.maps` had before. BTF leaves that to the symbols.
+std::vector<Place> places_in(const ElfFile& file, uint32_t section, const btf* types) {
+  std::vector<Place> places;
+  for (const Elf64_Sym& symbol : file.symbols()) {
+    if (symbol.st_shndx != section || !is_data_symbol(symbol)) continue;
+    const int id = btf__find_by_name_kind(types, file.symbol_name(symbol).c_str(), BTF_KIND_VAR);
+    if (id < 0) continue;
+    places.push_back(
+        {id, static_cast<uint32_t>(symbol.st_value), static_cast<uint32_t>(symbol.st_size)});
+  }
+  return places;
+}
+
+// `.maps` in BTF: what it had before, and the definitions from `base` on.
+void describe_section(btf* types, const std::vector<Definition>& maps, std::vector<Place> places,
+                      uint32_t base, uint32_t section_bytes) {
   BtfWriter writer(types);
-  std::vector<int> variables;
   for (const Definition& map : maps) {
     const int definition = writer.add_map(map, inner_of(map, maps));
-    variables.push_back(variable(types, map.name, definition));
+    places.push_back({variable(types, map.name, definition), base + map.offset, map.bytes});
   }
-  // What the compiler wrote about the section under its old name must not be taken for the truth.
-  if (const int old = btf__find_by_name_kind(types, "maps", BTF_KIND_DATASEC); old >= 0) {
-    const int name = btf__add_str(types, ".maps_before");
-    mutable_type(types, old)->name_off = static_cast<uint32_t>(name);
-    mutable_type(types, old)->size = section_bytes;
-    auto* places = reinterpret_cast<btf_var_secinfo*>(mutable_type(types, old) + 1);
-    for (uint32_t i = 0; i < btf_vlen(mutable_type(types, old)); ++i) {
-      places[i].offset = i * kPointerBytes;
-      places[i].size = kPointerBytes;
-    }
-  }
+  retire_section(types, "maps", ".maps_before");
+  retire_section(types, ".maps", ".maps_without_legacy");
+  std::ranges::sort(places, {}, &Place::offset);
   btf__add_datasec(types, ".maps", section_bytes);
-  for (size_t i = 0; i < maps.size(); ++i) {
-    btf__add_datasec_var_info(types, variables[i], maps[i].offset, maps[i].bytes);
+  for (const Place& place : places) {
+    btf__add_datasec_var_info(types, place.variable, place.offset, place.bytes);
   }
 }
 
@@ -276,22 +304,22 @@ void name_maps_in_relocations(ElfFile& file, uint32_t section,
 }
 
 // Older compilers leave symbols of maps without a type, and libbpf counts objects alone; it finds
-// the variables of BTF among global symbols alone.
-void make_global_objects_of(ElfFile& file, const std::vector<Definition>& maps) {
+// the variables of BTF among global symbols alone. They stand `base` bytes into `section` now.
+void make_global_objects_of(ElfFile& file, const std::vector<Definition>& maps, uint32_t section,
+                            uint32_t base) {
   std::vector<Elf64_Sym> symbols = file.symbols();
   for (const Definition& map : maps) {
     Elf64_Sym& symbol = symbols[map.symbol];
+    symbol.st_shndx = static_cast<Elf64_Section>(section);
+    symbol.st_value = base + map.offset;
     symbol.st_info = static_cast<unsigned char>(ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT));
     symbol.st_size = map.bytes;
   }
   file.set_symbols(symbols);
 }
 
-Result<std::vector<Definition>> translate_maps(ElfFile& file, uint32_t section) {
-  if (file.find(".maps") != 0) {
-    return fail(ExitCode::bad_input,
-                "it has maps of both kinds, in sections maps and .maps; convert the former");
-  }
+// Turns section `legacy` into `.maps`, or moves what it holds behind what `.maps` has.
+Result<std::vector<Definition>> translate_maps(ElfFile& file, uint32_t legacy) {
   uint32_t btf_section = file.find(".BTF");
   BtfPointer types(nullptr, btf__free);
   if (btf_section != 0) {
@@ -306,16 +334,31 @@ Result<std::vector<Definition>> translate_maps(ElfFile& file, uint32_t section) 
     file.sections.push_back({".BTF", header, {}});
     btf_section = static_cast<uint32_t>(file.sections.size()) - 1;
   }
-  auto maps = read_definitions(file, section, types.get());
+  auto maps = read_definitions(file, legacy, types.get());
   if (!maps) return maps;
-  describe_section(types.get(), *maps, static_cast<uint32_t>(file.sections[section].data.size()));
+  name_maps_in_relocations(file, legacy, *maps);
+  uint32_t section = file.find(".maps");
+  uint32_t base = 0;
+  std::vector<Place> places;
+  if (section == 0) {
+    section = legacy;
+    file.sections[section].name = ".maps";
+  } else {
+    places = places_in(file, section, types.get());
+    std::vector<uint8_t>& whole = file.sections[section].data;
+    whole.resize((whole.size() + kPointerBytes - 1) / kPointerBytes * kPointerBytes);
+    base = static_cast<uint32_t>(whole.size());
+    const std::vector<uint8_t>& moved = file.sections[legacy].data;
+    whole.insert(whole.end(), moved.begin(), moved.end());
+    file.sections[legacy].name = ".moved_maps";
+  }
+  make_global_objects_of(file, *maps, section, base);
+  describe_section(types.get(), *maps, std::move(places), base,
+                   static_cast<uint32_t>(file.sections[section].data.size()));
   uint32_t size = 0;
   const auto* raw = static_cast<const uint8_t*>(btf__raw_data(types.get(), &size));
   if (raw == nullptr) return fail(ExitCode::bad_input, "its BTF cannot be written");
   file.sections[btf_section].data.assign(raw, raw + size);
-  file.sections[section].name = ".maps";
-  make_global_objects_of(file, *maps);
-  name_maps_in_relocations(file, section, *maps);
   return maps;
 }
 

@@ -27,12 +27,11 @@ struct TranslatedObject {
 // Makes an object as older tools wrote it into one that libbpf 1.x loads:
 //  - `SEC("maps")` of struct bpf_map_def (of any length from 16 bytes on; the inner_map_idx of the
 //    kernel's samples counts) or of iproute2's struct bpf_elf_map becomes `.maps` with BTF, which
-//    is made where the object has none;
+//    is made where the object has none, or joins the `.maps` that the object has, too;
 //  - relocations with addends (SHT_RELA) become ones without;
 //  - machine EM_NONE becomes EM_BPF.
 // An object that has nothing of it comes back as it was. Errors: a sentence without the file's
-// name. Left out: an object with both `maps` and `.maps`, which is refused.
-// Test: tests/vm/objects_test.cpp.
+// name. Test: tests/vm/objects_test.cpp.
 Result<TranslatedObject> translate_legacy_object(std::span<const uint8_t> file);
 
 }  // namespace xnic::vm

@@ -2,10 +2,12 @@
 
 #include <linux/bpf.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -26,9 +28,9 @@ namespace xnic::vm {
 // helpers may move them. Test: tests/vm/interpreter_test.cpp.
 class RunMemory {
  public:
-  // More than the 8 of one program, because a program that is tail-called from a subprogram brings
-  // frames of its own.
-  static constexpr uint32_t kFrames = 16;
+  // A program has up to 8 frames, and one that is tail-called from the innermost of them takes that
+  // and brings up to 7 of its own, 33 times in a run. The limit stops runaway callbacks alone.
+  static constexpr uint32_t kFrames = 8 + 33 * 7;
 
   explicit RunMemory(Packet& packet) : packet_(packet) {}
 
@@ -36,13 +38,16 @@ class RunMemory {
 
   // A fresh zeroed frame; gives its end, the value of r10. The caller keeps to kFrames.
   uint64_t push_frame() {
-    ++frames_;
+    if (++frames_ > kNearFrames && deep_stack_ == nullptr) {
+      // Only what is a frame will be read, and that is cleared first.
+      deep_stack_.reset(new uint8_t[kDeepFrames * kStride]);
+    }
     return clear_frame();
   }
   void pop_frame() { --frames_; }
   // Zeroes the innermost frame, for the program that replaces its owner.
   uint64_t clear_frame() {
-    uint8_t* frame = stack_ + (kFrames - frames_) * kStride + kGap;
+    uint8_t* frame = innermost_frame();
     std::memset(frame, 0, kFrameBytes);
     return reinterpret_cast<uintptr_t>(frame) + kFrameBytes;
   }
@@ -116,10 +121,10 @@ class RunMemory {
     const auto signed_distance = [address](uint64_t from) {
       return static_cast<int64_t>(address - from);
     };
-    const int64_t in_stack_area = signed_distance(reinterpret_cast<uintptr_t>(stack_));
-    if (in_stack_area >= 0 && in_stack_area < static_cast<int64_t>(sizeof(stack_))) {
-      const auto end = static_cast<int64_t>((kFrames - frames_) * kStride + kGap + kFrameBytes);
-      return fmt::format("r10{:+d}, outside the stack frame (r10-{} to r10-1)", in_stack_area - end,
+    if (address - reinterpret_cast<uintptr_t>(stack_) < sizeof(stack_) || in_deep_area(address)) {
+      const int64_t from_end =
+          signed_distance(reinterpret_cast<uintptr_t>(innermost_frame()) + kFrameBytes);
+      return fmt::format("r10{:+d}, outside the stack frame (r10-{} to r10-1)", from_end,
                          kFrameBytes);
     }
     const auto buffer = reinterpret_cast<uintptr_t>(packet_.hard_start());
@@ -160,7 +165,10 @@ class RunMemory {
   };
 
   // Frames stand in the middle of larger cells, so that an access past either end of one meets
-  // no other. The first frame has the highest address, as on Linux.
+  // no other. The first frame has the highest address, as on Linux; those past kNearFrames, which
+  // few runs need, stand in a memory of their own.
+  static constexpr uint32_t kNearFrames = 16;
+  static constexpr uint32_t kDeepFrames = kFrames - kNearFrames;
   static constexpr uint32_t kStride = 1024;
   static constexpr uint32_t kGap = (kStride - kFrameBytes) / 2;
   static constexpr int64_t kNear = 64;  // bytes; farther off, an address is not put down to a value
@@ -171,9 +179,30 @@ class RunMemory {
 
   bool in_stack(uint64_t address, uint64_t size) const {
     const uint64_t offset = address - reinterpret_cast<uintptr_t>(stack_);
-    if (offset >= sizeof(stack_) || offset / kStride < kFrames - frames_) return false;
+    if (offset >= sizeof(stack_)) return in_deep_area(address) && in_deep_stack(address, size);
+    return offset / kStride + std::min(frames_, kNearFrames) >= kNearFrames &&
+           within_frame(offset, size);
+  }
+
+  // Out of line, to keep the way of ordinary accesses short.
+  [[gnu::noinline]] bool in_deep_stack(uint64_t address, uint64_t size) const {
+    const uint64_t offset = address - reinterpret_cast<uintptr_t>(deep_stack_.get());
+    return offset / kStride + frames_ >= kFrames && within_frame(offset, size);
+  }
+  bool in_deep_area(uint64_t address) const {
+    return deep_stack_ != nullptr && address - reinterpret_cast<uintptr_t>(deep_stack_.get()) <
+                                         uint64_t{kDeepFrames} * kStride;
+  }
+  static bool within_frame(uint64_t offset, uint64_t size) {
     const uint64_t within = offset % kStride - kGap;
     return within < kFrameBytes && size <= kFrameBytes - within;
+  }
+  // The stack grows downwards in either memory.
+  uint8_t* innermost_frame() const {
+    uint8_t* cell = frames_ <= kNearFrames
+                        ? const_cast<uint8_t*>(stack_) + (kNearFrames - frames_) * kStride
+                        : deep_stack_.get() + (kFrames - frames_) * kStride;
+    return cell + kGap;
   }
 
   bool in_map(const Program& program, uint64_t address, uint64_t size, bool write) {
@@ -210,7 +239,8 @@ class RunMemory {
   std::map<uint64_t, Region> older_;  // by start
   RunRecords records_;
   std::vector<Region> lent_;
-  alignas(16) uint8_t stack_[kFrames * kStride];
+  std::unique_ptr<uint8_t[]> deep_stack_;
+  alignas(16) uint8_t stack_[kNearFrames * kStride];
 };
 
 }  // namespace xnic::vm

@@ -1,15 +1,15 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "vm/elf_legacy_maps.h"
 #include "vm/kernel.h"
+#include "vm/object_file.h"
 #include "vm/result.h"
 
-struct bpf_object;
 struct bpf_program;
 
 namespace xnic::vm {
@@ -32,13 +32,12 @@ struct ObjectOptions {
 };
 
 // A BPF object file, loaded into an emulated kernel by libbpf: ELF, relocations, BTF maps, global
-// data and subprograms are libbpf's, the bpf(2) calls land in the Kernel; definitions that libbpf
-// no longer reads are translated first (vm/elf_legacy_maps.h). All programs whose section says a
-// type that exists here are loaded; those with a '?' in front if they are asked for, or all there
-// is. Maps that ask to be pinned are, in the Kernel's own bpffs, or take the map that is pinned
-// there already; nothing is written to the host's.
-// Errors: bad_input for what is no BPF object or has no program, program_rejected with the
-// verifier's words.
+// data and subprograms are libbpf's, the bpf(2) calls land in the Kernel; what it does not know is
+// answered before (vm/object_file.h). All programs whose section says a type that exists here are
+// loaded; those with a '?' in front if they are asked for, or all there is. Maps that ask to be
+// pinned are, in the Kernel's own bpffs, or take the map that is pinned there already; nothing is
+// written to the host's. Errors: bad_input for what is no BPF object or has no program,
+// program_rejected with the verifier's words.
 class Object {
  public:
   static Result<std::unique_ptr<Object>> load(Kernel& kernel, const std::string& path,
@@ -57,20 +56,18 @@ class Object {
  private:
   Object(Kernel& kernel, std::string path, ObjectOptions options)
       : kernel_(kernel), path_(std::move(path)), options_(std::move(options)) {}
-  Result<void> open(std::vector<uint8_t> file);
+  Result<void> open(std::span<const uint8_t> file);
+  void set_pin_paths();
   Result<void> prepare();
   Result<void> choose_programs();
   bool usable(bpf_program* program);
-  Result<void> fill_map_in_maps();
   Result<void> load_into_kernel();
 
   Kernel& kernel_;
   std::string path_;
   ObjectOptions options_;
-  std::vector<LegacyMap> legacy_maps_;
   std::string sha256_;
-  std::vector<uint8_t> file_;
-  bpf_object* object_ = nullptr;
+  std::optional<ObjectFile> file_;
   std::vector<LoadedProgram> programs_;
   std::vector<LoadedMap> maps_;
   std::vector<std::string> notes_;

@@ -1,6 +1,7 @@
 // xnic diff: an object's programs over captures, in the emulated kernel and in the real one, and
-// what differs. A capture is held in memory whole, since every program runs over it in turn.
-// Test: tests/sim/comparison_test.cpp and tests/sim/diff_command_test.cpp.
+// what differs. A capture is held in memory whole, since every program runs over it in turn. Where
+// something differs, all runs once more with witnesses, who tell what Linux leaves open.
+// Test: tests/sim/comparison_test.cpp.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sys/utsname.h>
@@ -83,8 +84,9 @@ Result<std::vector<NumberedPacket>> read_capture(const std::string& path, const 
   return packets;
 }
 
-// Fills a map of ours from a file, then the real one with the same entries.
-Result<void> fill_both(KernelSide& ours, KernelSide& kernel, const std::string& request) {
+// Fills a map of ours from a file, then those of all others with the same entries.
+Result<void> fill_all(KernelSide& ours, std::span<KernelSide* const> others,
+                      const std::string& request) {
   const size_t equals = request.find('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == request.size()) {
     return fail(ExitCode::usage, "--map {}: write it as NAME=FILE.json", request);
@@ -92,10 +94,9 @@ Result<void> fill_both(KernelSide& ours, KernelSide& kernel, const std::string& 
   const std::string name = request.substr(0, equals);
   const std::string path = request.substr(equals + 1);
   const SideMap* our_map = ours.map(name);
-  const SideMap* map = kernel.map(name);
-  if (our_map == nullptr || map == nullptr) {
+  if (our_map == nullptr) {
     std::vector<std::string> names;
-    for (const SideMap& other : kernel.maps()) names.push_back(other.name);
+    for (const SideMap& other : ours.maps()) names.push_back(other.name);
     return fail(ExitCode::usage, "--map {}: there is no map of this name; there are {}", name,
                 fmt::join(names, ", "));
   }
@@ -103,10 +104,12 @@ Result<void> fill_both(KernelSide& ours, KernelSide& kernel, const std::string& 
     return filled;
   const auto entries = ours.contents(*our_map);
   if (!entries) return {};
-  for (const auto& [key, value] : *entries) {
-    if (const long error = kernel.update(*map, key, value); error != 0) {
-      return fail(ExitCode::bad_input, "{}: Linux refuses an entry of map {} that xnic takes: {}",
-                  path, name, std::strerror(static_cast<int>(-error)));
+  for (KernelSide* other : others) {
+    for (const auto& [key, value] : *entries) {
+      if (const long error = other->update(*other->map(name), key, value); error != 0) {
+        return fail(ExitCode::bad_input, "{}: {} refuses an entry of map {} that xnic takes: {}",
+                    path, other->name(), name, std::strerror(static_cast<int>(-error)));
+      }
     }
   }
   return {};
@@ -258,8 +261,45 @@ Result<std::vector<std::string>> chosen_programs(const KernelSide& side, const A
               a.program, fmt::join(all, ", "));
 }
 
-Result<ExitCode> diff(const Arguments& a, const std::string& command) {
+struct Capture {
+  std::string path;
+  std::vector<NumberedPacket> packets;
+};
+
+// One pass over all captures, with sides of its own. `programs` gets the names of those compared.
+Result<ComparisonResult> compare(const Arguments& a, vm::Engine& engine,
+                                 const std::vector<Capture>& captures, bool with_witnesses,
+                                 std::vector<std::string>& programs) {
   const std::string& object = a.words.front();
+  SideOptions options;
+  if (!a.program.empty()) options.programs = {a.program};
+  const auto ours = KernelSide::emulated(object, engine, a.seed, options);
+  if (!ours) return tl::unexpected(ours.error());
+  const auto kernel = KernelSide::real(object, options);
+  if (!kernel) return tl::unexpected(kernel.error());
+  auto chosen = chosen_programs(**kernel, a);
+  if (!chosen) return tl::unexpected(chosen.error());
+  programs = std::move(*chosen);
+  Witnesses witnesses;
+  if (with_witnesses) {
+    auto called = call_witnesses(object, engine, a.seed, options);
+    if (!called) return tl::unexpected(called.error());
+    witnesses = std::move(*called);
+  }
+  std::vector<KernelSide*> others = {kernel->get()};
+  for (const Witness& witness : witnesses.ours) others.push_back(witness.side.get());
+  for (const Witness& witness : witnesses.kernel) others.push_back(witness.side.get());
+  for (const std::string& request : a.maps) {
+    if (auto filled = fill_all(**ours, others, request); !filled) {
+      return tl::unexpected(filled.error());
+    }
+  }
+  Comparison comparison(**ours, **kernel, {.program = a.program}, &witnesses);
+  for (const Capture& capture : captures) comparison.run(capture.path, capture.packets);
+  return comparison.result();
+}
+
+Result<ExitCode> diff(const Arguments& a, const std::string& command) {
   const std::string filter = fmt::format("{}", fmt::join(a.words.begin() + 1, a.words.end(), " "));
   if (const std::string why = why_no_real_kernel(); !why.empty()) {
     return fail(ExitCode::not_available, "{}", why);
@@ -273,35 +313,27 @@ Result<ExitCode> diff(const Arguments& a, const std::string& command) {
   const std::unique_ptr<vm::Engine> engine =
       a.engine == "interpreter" ? std::unique_ptr<vm::Engine>(std::make_unique<vm::Interpreter>())
                                 : std::make_unique<jit::JitEngine>();
-  // Ours comes first: it teaches libbpf the section names that it does not know.
-  const auto ours = KernelSide::emulated(object, *engine, a.seed);
-  if (!ours) return tl::unexpected(ours.error());
-  const auto kernel = KernelSide::real(object);
-  if (!kernel) return tl::unexpected(kernel.error());
-  const auto programs = chosen_programs(**kernel, a);
-  if (!programs) return tl::unexpected(programs.error());
-  for (const std::string& request : a.maps) {
-    if (auto filled = fill_both(**ours, **kernel, request); !filled) {
-      return tl::unexpected(filled.error());
-    }
-  }
-  Heading heading{command, object, a.engine, kernel_name(), a.seed, {}, *programs, {}};
-  Comparison comparison(**ours, **kernel, a.program);
+  Heading heading{command, a.words.front(), a.engine, kernel_name(), a.seed, {}, {}, {}};
+  std::vector<Capture> captures;
   for (const std::string& path : a.captures) {
-    const auto packets = read_capture(path, filter, a.strict, heading.warnings);
+    auto packets = read_capture(path, filter, a.strict, heading.warnings);
     if (!packets) return tl::unexpected(packets.error());
     heading.captures.emplace_back(path, packets->size());
-    comparison.run(path, *packets);
+    captures.push_back({path, std::move(*packets)});
   }
-  const ComparisonResult& result = comparison.result();
+  auto result = compare(a, *engine, captures, false, heading.programs);
+  if (result && !result->differences.empty()) {
+    result = compare(a, *engine, captures, true, heading.programs);
+  }
+  if (!result) return tl::unexpected(result.error());
   for (const std::string& warning : heading.warnings) fmt::print(stderr, "xnic: {}\n", warning);
   if (a.json) {
     fmt::print("{}\n",
-               to_json(heading, result).dump(2, ' ', false, Json::error_handler_t::replace));
+               to_json(heading, *result).dump(2, ' ', false, Json::error_handler_t::replace));
   } else {
-    fmt::print("{}", to_table(heading, result));
+    fmt::print("{}", to_table(heading, *result));
   }
-  return result.differences.empty() ? ExitCode::done : ExitCode::expectation_failed;
+  return result->differences.empty() ? ExitCode::done : ExitCode::expectation_failed;
 }
 
 }  // namespace

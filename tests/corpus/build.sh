@@ -64,7 +64,7 @@ rules() {
   echo "  depfile = \$out.d"
   echo "  deps = gcc"
   echo "  description = \$out"
-  local version source common
+  local version source common common_part
   for version in "$@"; do
     common="-I$version/headers -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include"
     local cpu=v3
@@ -81,9 +81,12 @@ rules() {
       [[ ! -e $source ]] || object "linux-$version/samples" "$source" "-mcpu=v1 $transport $common \
 -I$version/samples/bpf -I$tests -I$version/tools/include/uapi -include $kHere/kernel_names.h"
     done
+    # Linked with this one in the kernel's tree.
+    common_part=$version/samples/bpf/xdp_sample.bpf.c
     for source in "$version"/samples/bpf/xdp*.bpf.c; do
-      [[ ! -e $source ]] || object "linux-$version/samples" "$source" "-mcpu=v3 -Ivmlinux $common \
--I$version/samples/bpf -I$tests"
+      [[ -e $source && $source != "$common_part" ]] || continue
+      object "linux-$version/samples" "$source" "-mcpu=v3 -Ivmlinux $common \
+-I$version/samples/bpf -I$tests -include $common_part"
     done
   done
 }

@@ -34,14 +34,18 @@ TEST_F(CorpusReport, CountsWhatLinuxTakesWhatLoadsHereAndWhatAgrees) {
   write("results/shop/a.json", R"({"error":"","programs":[
     {"name":"same","type":"xdp","step":"done","linux":"","xnic":"","compared":7,"needs":[]},
     {"name":"other","type":"xdp","step":"done","linux":"","xnic":"","compared":7,"differing":2,
-     "difference":"packet 3: retval: xnic 1, Linux 2"},
+     "difference":"packet 3, return_code: xnic 1, Linux 2"},
+    {"name":"clock","type":"xdp","step":"done","linux":"","xnic":"","compared":7,"excused":7,
+     "excuse":"data: time"},
     {"name":"absent","type":"xdp","step":"done","linux":"","xnic":"EINVAL","needs":["helper x"]},
     {"name":"wrong","type":"xdp","step":"done","linux":"EACCES: leak","xnic":""}]})");
   write("objects/shop/b.log", "b.c:3:4: error: no such header\n");
   const std::string text = report();
-  EXPECT_THAT(text, HasSubstr("| shop | 2 | 1 | 4 | 3 | 2 | 1 | 1 |\n"));
+  EXPECT_THAT(text, HasSubstr("| shop | 2 | 1 | 5 | 4 | 3 | 2 | 1 |\n"));
   EXPECT_THAT(text, HasSubstr("| helper x | 1 | 1 | 1 |\n"));
-  EXPECT_THAT(text, HasSubstr("| shop/a | other | 2 of 7 | packet 3: retval: xnic 1, Linux 2 |"));
+  EXPECT_THAT(text,
+              HasSubstr("| shop/a | other | 2 | 7 | packet 3, return\\_code: xnic 1, Linux 2 |"));
+  EXPECT_THAT(text, HasSubstr("| shop/a | clock | 7 | data: time |\n"));
   EXPECT_THAT(text, HasSubstr("| shop/a | wrong | EACCES: leak |\n"));
   EXPECT_THAT(text, HasSubstr("| shop/b | no such header |\n"));
 }

@@ -1,5 +1,5 @@
-// One program of the corpus on both kernels. Left out: per-CPU values of CPUs other than 0, values
-// of maps that hold other objects, what user space would do with the program beside loading it.
+// One program of the corpus on both kernels. Left out: values of maps that hold other objects, what
+// user space would do with the program beside loading it.
 // Shown to work by what it finds: docs/compatibility.md.
 #include "tests/corpus/trial.h"
 
@@ -14,40 +14,29 @@
 
 #include <fmt/format.h>
 
-#include "tests/corpus/side.h"
+#include "sim/comparison.h"
+#include "sim/object_listing.h"
 #include "vm/helper.h"
 #include "vm/interpreter.h"
+#include "vm/libbpf_words.h"
 #include "vm/map.h"
+#include "vm/object_file.h"
 #include "vm/program_type.h"
 
 namespace xnic::test {
 namespace {
 
 using nlohmann::json;
+using sim::KernelSide;
+using sim::SideMap;
+using sim::SideProgram;
 
+constexpr uint64_t kSeed = 1;
 constexpr size_t kLogSize = 16 * 1024 * 1024;
 constexpr uint32_t kLargeMap = 20000;  // entries; larger ones take too long to read
 constexpr size_t kKeysOfAMap = 64;
 // libbpf writes calls of such ids where a relocation found nothing; they are never reached.
 constexpr uint32_t kPoison = 100000;
-
-// Section names of tc programs that libbpf 1.1 does not know.
-constexpr std::array kTcSections = {"tc/ingress", "tc/egress",      "tcx/ingress",
-                                    "tcx/egress", "netkit/primary", "netkit/peer"};
-
-void teach_section_names() {
-  for (const char* section : kTcSections) {
-    libbpf_register_prog_handler(section, BPF_PROG_TYPE_SCHED_CLS, static_cast<bpf_attach_type>(0),
-                                 nullptr);
-  }
-}
-
-std::string helper_name(uint32_t id) {
-#define XNIC_NAME(name) "bpf_" #name
-  static constexpr std::array kNames = {__BPF_FUNC_MAPPER(XNIC_NAME)};
-#undef XNIC_NAME
-  return id < kNames.size() ? kNames[id] : fmt::format("number {}", id);
-}
 
 std::string program_type_name(bpf_prog_type type) {
   const char* name = libbpf_bpf_prog_type_str(type);
@@ -76,77 +65,74 @@ std::string reason_of(std::string_view log) {
   return lines.empty() ? "" : std::string(lines.back());
 }
 
-// What libbpf gives as the reason: its first line that is no notice.
-std::string complaint_of(std::string_view words) {
-  constexpr std::string_view kPrefix = "libbpf: ";
-  for (std::string_view line : lines_of(words)) {
-    const size_t at = line.find(kPrefix);
-    if (at == line.npos || line.find("skipping") != line.npos ||
-        line.find("Retrying without BTF") != line.npos ||
-        line.find("kernel doesn't support") != line.npos ||
-        line.find("Kernel doesn't support") != line.npos) {
-      continue;
+// Maps whose size the loader gives, as those of the kernel's samples do for each CPU.
+void give_sizes(bpf_object* object) {
+  constexpr std::array kSized = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_HASH,
+                                 BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_CPUMAP};
+  bpf_map* map = nullptr;
+  while ((map = bpf_object__next_map(object, map)) != nullptr) {
+    const bool sized = std::ranges::find(kSized, bpf_map__type(map)) != kSized.end();
+    if (sized && bpf_map__max_entries(map) == 0) {
+      bpf_map__set_max_entries(map, sim::real_possible_cpus());
     }
-    return std::string(line.substr(at + kPrefix.size()));
   }
-  return std::string(words.substr(0, words.find('\n')));
 }
 
-// Loads the chosen programs of an object into one kernel and keeps what the verifier said.
-class Attempt {
- public:
-  explicit Attempt(vm::Engine* engine) : side_(engine), log_(kLogSize) {}
+// Has the chosen programs loaded, each as the type that it is tried as; `see` gets each of them.
+sim::SideOptions loading(std::span<const Candidate> chosen,
+                         const std::function<void(bpf_program*)>& see = nullptr) {
+  return {.prepare = [chosen, see](bpf_object* object) {
+    give_sizes(object);
+    bpf_program* program = nullptr;
+    while ((program = bpf_object__next_program(object, program)) != nullptr) {
+      const auto choice =
+          std::ranges::find(chosen, std::string_view(bpf_program__name(program)), &Candidate::name);
+      bpf_program__set_autoload(program, choice != chosen.end());
+      if (choice == chosen.end()) continue;
+      if (bpf_program__type(program) != choice->type) bpf_program__set_type(program, choice->type);
+      if (see) see(program);
+    }
+  }};
+}
 
-  // "" or the reason why not.
-  std::string load(const std::string& path, std::span<const Candidate> chosen,
-                   const std::string& wanted) {
-    const std::string words = side_.load(path, [&](bpf_object* object) {
-      object_ = object;
-      bpf_program* program = nullptr;
-      while ((program = bpf_object__next_program(object, program)) != nullptr) {
-        const std::string_view name = bpf_program__name(program);
-        const auto choice = std::find_if(chosen.begin(), chosen.end(),
-                                         [&](const Candidate& row) { return row.name == name; });
-        bpf_program__set_autoload(program, choice != chosen.end());
-        if (choice == chosen.end()) continue;
-        if (bpf_program__type(program) != choice->type) {
-          bpf_program__set_type(program, choice->type);
-        }
-        if (name != wanted) continue;
-        program_ = program;
-        bpf_program__set_log_buf(program, log_.data(), log_.size());
-      }
-    });
-    if (words.empty()) return {};
-    uninitialised_slot_ = words.find("failed to initialize slot") != words.npos;
-    constexpr std::string_view kFailed = "BPF program load failed: ";
-    const size_t failed = words.find(kFailed);
-    if (failed == words.npos) return complaint_of(words);
-    const size_t from = failed + kFailed.size();
-    const std::string error = words.substr(from, words.find('\n', from) - from);
-    const std::string reason = reason_of(log_.data());
-    return reason.empty() ? error : fmt::format("{}: {}", error, reason);
+// A kernel's side of a trial, or why the kernel does not take the program.
+struct Attempt {
+  std::unique_ptr<KernelSide> side;
+  bpf_program* program = nullptr;
+  std::string refusal;              // "" if it loads
+  bool uninitialised_slot = false;  // a prog_array is initialised with a program left out
+};
+
+// `engine` runs programs in the emulated kernel; null for the real one.
+Attempt attempt(const std::string& path, std::span<const Candidate> chosen,
+                const std::string& wanted, vm::Engine* engine) {
+  Attempt made;
+  std::vector<char> log(kLogSize);
+  const sim::SideOptions options = loading(chosen, [&](bpf_program* program) {
+    if (bpf_program__name(program) != wanted) return;
+    made.program = program;
+    bpf_program__set_log_buf(program, log.data(), log.size());
+  });
+  auto side = engine == nullptr ? KernelSide::real(path, options)
+                                : KernelSide::emulated(path, *engine, kSeed, options);
+  if (side) {
+    made.side = std::move(*side);
+    return made;
   }
-
-  Side& side() { return side_; }
-  bpf_object* object() { return object_; }
-  bpf_program* program() { return program_; }
-  // Whether it failed because a prog_array is initialised with a program that was left out.
-  bool uninitialised_slot() const { return uninitialised_slot_; }
-
- private:
-  Side side_;
-  std::vector<char> log_;
-  bpf_object* object_ = nullptr;
-  bpf_program* program_ = nullptr;
-  bool uninitialised_slot_ = false;
-};
-
-// What a loaded program and the maps of its object ask of a kernel.
-struct Demands {
-  std::set<std::string> missing;
-  std::set<std::string> varying;
-};
+  const std::string& words = vm::libbpf_words();
+  made.uninitialised_slot = words.find("failed to initialize slot") != words.npos;
+  constexpr std::string_view kFailed = "BPF program load failed: ";
+  const size_t failed = words.find(kFailed);
+  if (failed == words.npos) {
+    made.refusal = words.empty() ? side.error().message : vm::first_libbpf_words();
+    return made;
+  }
+  const size_t from = failed + kFailed.size();
+  const std::string error = words.substr(from, words.find('\n', from) - from);
+  const std::string reason = reason_of(log.data());
+  made.refusal = reason.empty() ? error : fmt::format("{}: {}", error, reason);
+  return made;
+}
 
 std::string kernel_function_name(int32_t btf_id) {
   static btf* const types = btf__load_vmlinux_btf();
@@ -156,44 +142,34 @@ std::string kernel_function_name(int32_t btf_id) {
   return name == nullptr ? fmt::format("number {}", btf_id) : name;
 }
 
-Demands demands_of(bpf_object* object, bpf_program* program, bpf_prog_type type) {
-  constexpr std::array<uint32_t, 8> kVarying = {
-      BPF_FUNC_ktime_get_ns,        BPF_FUNC_ktime_get_boot_ns,
-      BPF_FUNC_ktime_get_coarse_ns, BPF_FUNC_ktime_get_tai_ns,
-      BPF_FUNC_jiffies64,           BPF_FUNC_get_prandom_u32,
-      BPF_FUNC_get_current_task,    BPF_FUNC_get_current_pid_tgid,
-  };
-  Demands demands;
-  bpf_map* map = nullptr;
-  while ((map = bpf_object__next_map(object, map)) != nullptr) {
-    if (bpf_map__fd(map) < 0 || vm::find_map_type(bpf_map__type(map)) != nullptr) continue;
-    const char* name = libbpf_bpf_map_type_str(bpf_map__type(map));
-    demands.missing.insert(fmt::format(
-        "map type {}", name == nullptr ? std::to_string(bpf_map__type(map)) : std::string(name)));
+// What a loaded program and the maps of its object ask for that does not exist here.
+std::set<std::string> missing_for(const KernelSide& side, const SideProgram& program) {
+  std::set<std::string> missing;
+  for (const SideMap& map : side.maps()) {
+    if (vm::find_map_type(map.type) != nullptr) continue;
+    const char* name = libbpf_bpf_map_type_str(map.type);
+    missing.insert(
+        fmt::format("map type {}", name == nullptr ? std::to_string(map.type) : std::string(name)));
   }
-  const vm::ProgramType* row = vm::find_program_type(type);
-  if (row == nullptr) demands.missing.insert("program type " + program_type_name(type));
-  const bpf_insn* code = bpf_program__insns(program);
-  for (size_t i = 0; i < bpf_program__insn_cnt(program); ++i) {
+  const vm::ProgramType* row = vm::find_program_type(program.type);
+  if (row == nullptr) missing.insert("program type " + program_type_name(program.type));
+  const std::vector<bpf_insn>& code = program.instructions;
+  for (size_t i = 0; i < code.size(); ++i) {
     if (code[i].code == (BPF_LD | BPF_IMM | BPF_DW)) {
       ++i;
       continue;
     }
     if (code[i].code != (BPF_JMP | BPF_CALL)) continue;
     if (code[i].src_reg == BPF_PSEUDO_KFUNC_CALL) {
-      demands.missing.insert("kfunc " + kernel_function_name(code[i].imm));
+      missing.insert("kfunc " + kernel_function_name(code[i].imm));
     } else if (code[i].src_reg == 0) {
       const auto id = static_cast<uint32_t>(code[i].imm);
-      if (id >= kPoison) continue;
-      if (row != nullptr && vm::find_helper(id, row->helper_set) == nullptr) {
-        demands.missing.insert("helper " + helper_name(id));
-      }
-      if (std::find(kVarying.begin(), kVarying.end(), id) != kVarying.end()) {
-        demands.varying.insert(helper_name(id));
+      if (id < kPoison && row != nullptr && vm::find_helper(id, row->helper_set) == nullptr) {
+        missing.insert("helper " + sim::helper_name(code[i].imm));
       }
     }
   }
-  return demands;
+  return missing;
 }
 
 // What the packets hold at the places of addresses and ports, as keys of this size.
@@ -218,7 +194,7 @@ std::set<Bytes> keys_in(std::span<const Bytes> packets, uint32_t size) {
 // Puts addresses and ports of the packets into the hash and prefix maps, the same on every side, so
 // that lookups hit and miss. Refusals are no matter here: they are the same on both sides or the
 // maps differ in the end.
-void fill_maps(Side& side, std::span<const Bytes> packets) {
+void fill_maps(KernelSide& side, std::span<const Bytes> packets) {
   for (const SideMap& map : side.maps()) {
     const bool prefix = map.type == BPF_MAP_TYPE_LPM_TRIE;
     const bool hash = map.type == BPF_MAP_TYPE_HASH || map.type == BPF_MAP_TYPE_PERCPU_HASH ||
@@ -239,91 +215,55 @@ void fill_maps(Side& side, std::span<const Bytes> packets) {
   }
 }
 
-RunRequest request_for(const Bytes& packet, bpf_prog_type type) {
-  RunRequest request;
-  request.data = packet;
-  request.data_room = static_cast<uint32_t>(packet.size()) + 0x1000;
-  request.context_room = type == BPF_PROG_TYPE_XDP ? sizeof(xdp_md) : sizeof(__sk_buff);
-  return request;
+// What differs, in words: "packet 3, return_code: xnic 1, Linux 2".
+std::string words_of(const sim::Difference& d) {
+  std::string text = d.packet == 0 ? d.field : fmt::format("packet {}, {}", d.packet, d.field);
+  if (!d.key.empty()) text += fmt::format(", key {}", d.key);
+  if (d.offset) text += fmt::format(", from byte {}", *d.offset);
+  return text + fmt::format(": xnic {}, Linux {}", d.ours, d.kernel);
 }
 
-bool has_comparable_values(const SideMap& map) {
-  constexpr std::array kOfObjects = {BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS,
-                                     BPF_MAP_TYPE_PERF_EVENT_ARRAY};
-  return map.max_entries <= kLargeMap &&
-         std::find(kOfObjects.begin(), kOfObjects.end(), map.type) == kOfObjects.end();
+std::vector<sim::NumberedPacket> numbered(std::span<const Bytes> packets) {
+  std::vector<sim::NumberedPacket> rows;
+  for (const Bytes& packet : packets) rows.push_back({rows.size() + 1, packet});
+  return rows;
 }
 
-class Findings {
- public:
-  Findings(json& report, const std::function<void(const json&)>& tell)
-      : report_(report), tell_(tell) {}
-
-  void compared() { report_["compared"] = ++compared_; }
-  void differs(std::string words) {
-    if (differing_++ == 0) report_["difference"] = std::move(words);
-    report_["differing"] = differing_;
-  }
-  void step(const char* name) {
-    report_["step"] = name;
-    tell_(report_);
-  }
-
- private:
-  json& report_;
-  const std::function<void(const json&)>& tell_;
-  uint64_t compared_ = 0;
-  uint64_t differing_ = 0;
-};
-
-void compare(Side& ours, Side& theirs, const Candidate& candidate, std::span<const Bytes> packets,
-             Findings& findings) {
-  const SideProgram* our_program = ours.program(candidate.name);
-  const SideProgram* their_program = theirs.program(candidate.name);
-  if (our_program == nullptr || their_program == nullptr) return;
+sim::ComparisonResult compared(KernelSide& ours, KernelSide& theirs, const Candidate& candidate,
+                               std::span<const Bytes> packets,
+                               const sim::Witnesses& witnesses = {}) {
   fill_maps(ours, packets);
   fill_maps(theirs, packets);
-  for (size_t i = 0; i < packets.size(); ++i) {
-    const RunRequest request = request_for(packets[i], candidate.type);
-    const std::string words =
-        difference(ours.run(*our_program, request), theirs.run(*their_program, request));
-    findings.compared();
-    if (!words.empty()) findings.differs(fmt::format("packet {}: {}", i + 1, words));
+  for (const auto* list : {&witnesses.ours, &witnesses.kernel}) {
+    for (const sim::Witness& witness : *list) fill_maps(*witness.side, packets);
   }
-  findings.step("compare maps");
-  for (const SideMap& map : theirs.maps()) {
-    const SideMap* our_map = ours.map(map.name);
-    if (our_map == nullptr || !has_comparable_values(map)) continue;
-    if (ours.contents(*our_map) != theirs.contents(map)) {
-      findings.differs(fmt::format("map {} holds something else after all packets", map.name));
-    }
-  }
+  sim::Comparison comparison(ours, theirs, {.program = candidate.name, .largest_map = kLargeMap},
+                             &witnesses);
+  comparison.run("", numbered(packets));
+  return comparison.result();
 }
 
 }  // namespace
 
 std::vector<Candidate> candidates(const std::string& path, bool guess, std::string& error) {
   std::vector<Candidate> found;
-  teach_section_names();
-  libbpf_set_print([](libbpf_print_level, const char*, va_list) { return 0; });
-  bpf_object* object = bpf_object__open_file(path.c_str(), nullptr);
-  if (object == nullptr) {
-    error = fmt::format("libbpf cannot open it: {}", std::strerror(errno));
+  const auto file = vm::ObjectFile::read(path).and_then(
+      [&](const std::vector<uint8_t>& bytes) { return vm::ObjectFile::open(path, bytes); });
+  if (!file) {
+    error = file.error().message;
     return found;
   }
+  bpf_object* const object = file->object();
   bpf_program* program = nullptr;
   while ((program = bpf_object__next_program(object, program)) != nullptr) {
     const std::string section = bpf_program__section_name(program);
     bpf_prog_type type = bpf_program__type(program);
-    if (type == BPF_PROG_TYPE_UNSPEC && guess) {
-      type = section.starts_with("xdp") ? BPF_PROG_TYPE_XDP : BPF_PROG_TYPE_SCHED_CLS;
-    }
+    if (type == BPF_PROG_TYPE_UNSPEC && guess) type = BPF_PROG_TYPE_SCHED_CLS;
     if (type == BPF_PROG_TYPE_XDP || type == BPF_PROG_TYPE_SCHED_CLS ||
         type == BPF_PROG_TYPE_SCHED_ACT) {
       found.push_back({bpf_program__name(program), section, type});
     }
   }
-  bpf_object__close(object);
   return found;
 }
 
@@ -333,36 +273,47 @@ void try_program(const std::string& path, const Candidate& candidate,
   json report = {{"name", candidate.name},
                  {"section", candidate.section},
                  {"type", program_type_name(candidate.type)}};
-  Findings findings(report, tell);
-  teach_section_names();
+  const auto step = [&](const char* name) {
+    report["step"] = name;
+    tell(report);
+  };
 
-  findings.step("load in Linux");
-  std::vector<Candidate> chosen = {candidate};
-  auto theirs = std::make_unique<Attempt>(nullptr);
-  std::string refusal = theirs->load(path, chosen, candidate.name);
-  if (theirs->uninitialised_slot()) {
-    chosen.assign(all.begin(), all.end());
-    theirs = std::make_unique<Attempt>(nullptr);
-    refusal = theirs->load(path, chosen, candidate.name);
+  step("load in Linux");
+  std::span<const Candidate> chosen(&candidate, 1);
+  Attempt theirs = attempt(path, chosen, candidate.name, nullptr);
+  if (theirs.uninitialised_slot) {
+    chosen = all;
+    theirs = attempt(path, chosen, candidate.name, nullptr);
   }
-  report["linux"] = refusal;
-  const bool linux_takes_it = refusal.empty();
-  if (linux_takes_it) {
-    const Demands demands = demands_of(theirs->object(), theirs->program(), candidate.type);
-    report["needs"] = demands.missing;
-    report["varying"] = demands.varying;
-  }
+  report["linux"] = theirs.refusal;
+  const SideProgram* program = theirs.side ? theirs.side->program(candidate.name) : nullptr;
+  if (program != nullptr) report["needs"] = missing_for(*theirs.side, *program);
 
-  findings.step("load");
+  step("load");
   vm::Interpreter interpreter;
-  Attempt ours(&interpreter);
-  refusal = ours.load(path, chosen, candidate.name);
-  report["xnic"] = refusal;
-  if (linux_takes_it && refusal.empty()) {
-    findings.step("run");
-    compare(ours.side(), theirs->side(), candidate, packets, findings);
+  Attempt ours = attempt(path, chosen, candidate.name, &interpreter);
+  report["xnic"] = ours.refusal;
+  if (program != nullptr && ours.side) {
+    step("run");
+    sim::ComparisonResult result = compared(*ours.side, *theirs.side, candidate, packets);
+    if (!result.differences.empty()) {
+      step("run with witnesses");
+      ours = attempt(path, chosen, candidate.name, &interpreter);
+      theirs = attempt(path, chosen, candidate.name, nullptr);
+      auto witnesses = sim::call_witnesses(path, interpreter, kSeed, loading(chosen));
+      if (ours.side && theirs.side && witnesses) {
+        result = compared(*ours.side, *theirs.side, candidate, packets, *witnesses);
+      }
+    }
+    report["compared"] = result.compared;
+    report["differing"] = result.differences.size();
+    if (!result.differences.empty()) report["difference"] = words_of(result.differences[0]);
+    if (!result.excused.empty()) {
+      report["excused"] = result.excused.size();
+      report["excuse"] = fmt::format("{}: {}", result.excused[0].field, result.excused[0].reason);
+    }
   }
-  findings.step("done");
+  step("done");
 }
 
 }  // namespace xnic::test

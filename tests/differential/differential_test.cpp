@@ -15,6 +15,7 @@
 #include "sim/kernel_side.h"
 #include "tests/differential/preload.h"
 #include "traces/reader.h"
+#include "vm/helper.h"
 #include "vm/interpreter.h"
 
 namespace xnic::test {
@@ -48,13 +49,19 @@ std::vector<std::string> captures() {
   return found;
 }
 
+// All of xdp-tools and libxdp that hold XDP programs; xdpdump_bpf.o traces those of others.
 std::vector<std::string> xdp_tools_objects() {
   std::vector<std::string> found;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator("/usr/lib", error)) {
-    const auto here = files_in(entry.path() / "bpf", "xdpfilt_", ".o");
+    const auto here = files_in(entry.path() / "bpf", "x", ".o");
     found.insert(found.end(), here.begin(), here.end());
   }
+  const bool redirects = vm::find_helper(BPF_FUNC_redirect_map, vm::kXdp) != nullptr;
+  std::erase_if(found, [&](const std::string& path) {
+    const std::string name = fs::path(path).filename().string();
+    return name == "xdpdump_bpf.o" || (!redirects && name.starts_with("xsk_def_"));
+  });
   std::sort(found.begin(), found.end());
   return found;
 }

@@ -65,6 +65,19 @@ TEST(ObjectListing, ListsAnObjectThatDoesNotLoad) {
   EXPECT_EQ(disassembly(*program).empty(), false);
 }
 
+TEST(ObjectListing, ListsLegacyMapsOfAnObjectThatDoesNotLoad) {
+  const auto listing = list_object(std::string(XNIC_TEST_OBJECTS) + "/legacy_unloadable.o");
+  ASSERT_TRUE(listing) << listing.error().message;
+  EXPECT_NE(listing->refusal, "");
+  ASSERT_EQ(listing->maps.size(), 4u);
+  const auto outer = std::ranges::find(listing->maps, "outer", &ListedMap::name);
+  ASSERT_NE(outer, listing->maps.end());
+  EXPECT_EQ(outer->type, "array_of_maps");
+  const ListedProgram* program = find(*listing, "asks");
+  ASSERT_NE(program, nullptr);
+  EXPECT_EQ(program->maps, std::vector<std::string>{"old_counts"});
+}
+
 TEST(ObjectListing, AnUnknownFileIsBadInput) {
   const auto path =
       std::filesystem::temp_directory_path() / ("xnic_listing_" + std::to_string(getpid()) + ".o");

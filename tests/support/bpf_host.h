@@ -1,109 +1,34 @@
 #pragma once
 
-#include <linux/bpf.h>
-
-#include <cstdint>
-#include <memory>
-#include <optional>
+#include <iosfwd>
 #include <string>
-#include <string_view>
-#include <vector>
 
+#include "sim/bpf_host.h"
 #include "tests/support/instructions.h"
-#include "vm/kernel.h"
 
-// One vocabulary for bpf(2) on either kernel: the emulated one and the one this test runs on. What
-// both answer can be compared with ==.
+// bpf(2) on either kernel, in the words of tests.
 namespace xnic::test {
 
-using Bytes = std::vector<uint8_t>;
+using sim::address_of;
+using sim::BpfHost;
+using sim::Bytes;
+using sim::Descriptor;
+using sim::EmulatedKernel;
+using sim::real_possible_cpus;
+using sim::RealKernel;
+using sim::RunAnswer;
+using sim::RunRequest;
+using sim::why_no_real_kernel;
 
-// A file descriptor that closes itself, or the -errno that came in its place.
-class Descriptor {
- public:
-  explicit Descriptor(long answer = -1) : answer_(answer) {}
-  ~Descriptor();
-  Descriptor(Descriptor&& other) noexcept : answer_(std::exchange(other.answer_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(answer_, other.answer_);
-    return *this;
-  }
-  int fd() const { return static_cast<int>(answer_); }
-  long error() const { return answer_ < 0 ? answer_ : 0; }
-
- private:
-  long answer_;
-};
-
-// What BPF_PROG_TEST_RUN is asked.
-struct RunRequest {
-  Bytes data;
-  Bytes context;              // empty: none is given
-  uint32_t context_room = 0;  // 0: none is wanted
-  uint32_t data_room = 0x4000;
-  bool wants_data = true;
-};
-
-// What it answers. Fields that an error leaves untouched stay as they are here.
-struct RunAnswer {
-  long error = 0;
-  uint32_t code = 0;  // r0
-  uint32_t data_size = 0;
-  Bytes data;
-  uint32_t context_size = 0;
-  Bytes context;
-  bool operator==(const RunAnswer&) const = default;
-};
 // The first difference between two answers in words; empty if they are equal.
 std::string difference(const RunAnswer& ours, const RunAnswer& theirs);
-void PrintTo(const RunAnswer& answer, std::ostream* out);
-
-class BpfHost {
- public:
-  virtual ~BpfHost() = default;
-  virtual std::string_view name() const = 0;
-  // The answer of bpf(2): 0, a descriptor, or -errno.
-  virtual long bpf(uint32_t command, void* attributes, uint32_t size) = 0;
-
-  long bpf(uint32_t command, bpf_attr& attributes) {
-    return bpf(command, &attributes, sizeof attributes);
-  }
-  Descriptor load(bpf_prog_type type, const Instructions& instructions, uint32_t flags = 0);
-  Descriptor create_map(bpf_map_type type, uint32_t key_size, uint32_t value_size,
-                        uint32_t max_entries, uint32_t flags = 0);
-  RunAnswer run(int program, const RunRequest& request);
-};
-
-// The kernel of this machine.
-class RealKernel : public BpfHost {
- public:
-  std::string_view name() const override { return "Linux"; }
-  using BpfHost::bpf;
-  long bpf(uint32_t command, void* attributes, uint32_t size) override;
-};
-
-// The emulated one.
-class EmulatedKernel : public BpfHost {
- public:
-  explicit EmulatedKernel(vm::Kernel& kernel) : kernel_(kernel) {}
-  std::string_view name() const override { return "xnic"; }
-  using BpfHost::bpf;
-  long bpf(uint32_t command, void* attributes, uint32_t size) override;
-
- private:
-  vm::Kernel& kernel_;
-};
-
-// Empty if this process may load programs into the kernel of this machine; if not, the sentence
-// with which a test skips.
-std::string why_no_real_kernel();
-// The CPUs that Linux counts as possible: its per-CPU values have so many parts.
-uint32_t real_possible_cpus();
-
-inline uint64_t address_of(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }
 
 }  // namespace xnic::test
 
+namespace xnic::sim {
+void PrintTo(const RunAnswer& answer, std::ostream* out);
+}
+
 // Ends a test that needs the real kernel where there is none to ask.
 #define XNIC_NEEDS_REAL_KERNEL() \
-  if (const std::string why = xnic::test::why_no_real_kernel(); !why.empty()) GTEST_SKIP() << why
+  if (const std::string why = xnic::sim::why_no_real_kernel(); !why.empty()) GTEST_SKIP() << why

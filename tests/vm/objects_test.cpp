@@ -149,11 +149,55 @@ TEST_F(Objects, LoadsStaticLegacyMaps) {
   EXPECT_EQ(run(*object), 57u);
 }
 
+// Global and static, with a map of the other kind in front, behind, and with initial values.
+std::string maps_of_both_kinds(const std::string& qualifier) {
+  return fmt::format(
+      "struct {{ __uint(type, 12); __uint(max_entries, 2); __uint(key_size, 4);\n"
+      "  __array(values, struct {{ __uint(type, 2); __uint(max_entries, 1); __type(key, int);\n"
+      "    __type(value, int); }}); }} outer SEC(\".maps\");\n"
+      "{0} struct bpf_map_def second SEC(\"maps\") = {{ 1, 4, 8, 16 }};\n"
+      "struct {{ __uint(type, 2); __uint(max_entries, 4); __type(key, int);\n"
+      "  __type(value, long); }} first SEC(\".maps\");\n"
+      "{0} struct bpf_elf_map third SEC(\"maps\") = {{ .type = 2, .size_key = 4,\n"
+      "  .size_value = 8, .max_elem = 3 }};\n"
+      "SEC(\"xdp\") int use_all(struct xdp_md* context) {{\n"
+      "  __u32 key = 2, zero = 0; __u64 wide = 4;\n"
+      "  bpf_map_update_elem(&third, &key, &wide, 0);\n"
+      "  __u64* c = bpf_map_lookup_elem(&third, &key);\n"
+      "  void* inner = bpf_map_lookup_elem(&outer, &zero);\n"
+      "  key = 1; wide = 5;\n"
+      "  bpf_map_update_elem(&first, &key, &wide, 0);\n"
+      "  wide = 7;\n"
+      "  bpf_map_update_elem(&second, &key, &wide, 0);\n"
+      "  __u64* a = bpf_map_lookup_elem(&first, &key);\n"
+      "  __u64* b = bpf_map_lookup_elem(&second, &key);\n"
+      "  return a && b && c && !inner ? *a * 100 + *b * 10 + *c : 0;\n"
+      "}}\n",
+      qualifier);
+}
+
+TEST_F(Objects, LoadsMapsOfBothKindsInOneObject) {
+  for (const char* qualifier : {"", "static"}) {
+    const auto object = load(compile(maps_of_both_kinds(qualifier)));
+    ASSERT_NE(object, nullptr);
+    ASSERT_NE(map(*object, "second"), nullptr);
+    EXPECT_EQ(map(*object, "second")->spec().type, BPF_MAP_TYPE_HASH);
+    EXPECT_EQ(map(*object, "first")->spec().max_entries, 4u);
+    EXPECT_EQ(run(*object), 574u);
+  }
+}
+
 TEST_F(Objects, TranslatesLegacyMapsIntoWhatTheRealKernelTakes) {
   XNIC_NEEDS_REAL_KERNEL();
-  for (const char* flags : {"-g", ""}) {
-    const auto translated =
-        translate_legacy_object(read_file(compile(two_maps("bpf_map_def"), flags)));
+  struct Case {
+    std::string source;
+    const char* flags;
+    uint32_t answer;
+  };
+  for (const auto& [source, flags, answer] :
+       {Case{two_maps("bpf_map_def"), "-g", 57}, Case{two_maps("bpf_map_def"), "", 57},
+        Case{maps_of_both_kinds(""), "-g", 574}, Case{maps_of_both_kinds("static"), "-g", 574}}) {
+    const auto translated = translate_legacy_object(read_file(compile(source, flags)));
     ASSERT_TRUE(translated.has_value()) << translated.error().message;
     bpf_object* object =
         bpf_object__open_mem(translated->file.data(), translated->file.size(), nullptr);
@@ -166,7 +210,7 @@ TEST_F(Objects, TranslatesLegacyMapsIntoWhatTheRealKernelTakes) {
     test.data_in = frame.data();
     test.data_size_in = static_cast<uint32_t>(frame.size());
     EXPECT_EQ(bpf_prog_test_run_opts(program, &test), 0);
-    EXPECT_EQ(test.retval, 57u);
+    EXPECT_EQ(test.retval, answer);
     bpf_object__close(object);
   }
 }
@@ -249,8 +293,9 @@ TEST_F(Objects, FillsAProgArrayFromItsInitialiser) {
 }
 
 TEST_F(Objects, ShareLegacyMapsThatAskToBePinned) {
-  const auto file = compile("struct bpf_elf_map shared SEC(\"maps\") = { 2, 4, 8, 4, .pinning = 2 };\n"
-                            "SEC(\"tc\") int f(void* c) { return 0; }\n");
+  const auto file = compile(
+      "struct bpf_elf_map shared SEC(\"maps\") = { 2, 4, 8, 4, .pinning = 2 };\n"
+      "SEC(\"tc\") int f(void* c) { return 0; }\n");
   const auto first = load(file);
   const auto second = load(file);
   ASSERT_NE(first, nullptr);

@@ -191,7 +191,7 @@ class PacketAgainstKernel : public testing::Test {
       const test::RunAnswer expected = theirs_.run(theirs.fd(), asked);
       ASSERT_EQ(answer, expected) << "helpers " << helper << " and " << other << " of " << size
                                   << " bytes by " << first << " and " << second << ", flags "
-                                  << flags << ": " << difference(answer, expected);
+                                  << flags << ": " << test::difference(answer, expected);
     }
   }
 

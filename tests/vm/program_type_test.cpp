@@ -106,7 +106,7 @@ class ContextAgainstKernel : public testing::TestWithParam<TypeCase> {
         const test::RunAnswer expected = theirs_.run(theirs.fd(), request);
         EXPECT_EQ(expected.error, 0);
         EXPECT_EQ(answer, expected)
-            << what << ", ethertype " << ethertype << ": " << difference(answer, expected);
+            << what << ", ethertype " << ethertype << ": " << test::difference(answer, expected);
       }
     }
   }

@@ -34,7 +34,7 @@ class TestRunAgainstKernel : public testing::TestWithParam<bpf_prog_type> {
   void same(const test::RunRequest& request, const std::string& what) {
     const test::RunAnswer ours = emulated_.run(ours_.fd(), request);
     const test::RunAnswer theirs = real_.run(theirs_.fd(), request);
-    EXPECT_EQ(ours, theirs) << what << ": " << difference(ours, theirs);
+    EXPECT_EQ(ours, theirs) << what << ": " << test::difference(ours, theirs);
   }
 
   // The bare call, for attributes that a RunRequest does not have. Gives 0 or -errno.
