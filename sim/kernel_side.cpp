@@ -252,6 +252,7 @@ RunAnswer KernelSide::run(const SideProgram& program, const RunRequest& request)
   attr.test.data_size_in = static_cast<uint32_t>(request.data.size());
   attr.test.data_out = address_of(answer.data.data());
   attr.test.data_size_out = request.data_room;
+  attr.test.flags = request.flags;
   if (!request.context.empty()) {
     attr.test.ctx_in = address_of(request.context.data());
     attr.test.ctx_size_in = static_cast<uint32_t>(request.context.size());
