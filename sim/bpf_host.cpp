@@ -58,6 +58,7 @@ RunAnswer BpfHost::run(int program, const RunRequest& request) {
   attr.test.prog_fd = static_cast<uint32_t>(program);
   attr.test.data_in = address_of(request.data.data());
   attr.test.data_size_in = static_cast<uint32_t>(request.data.size());
+  attr.test.flags = request.flags;
   if (request.wants_data) {
     attr.test.data_out = address_of(answer.data.data());
     attr.test.data_size_out = request.data_room;

@@ -121,7 +121,7 @@ void Path::stack(Way& way) {
   way.now += costs_.receive_skb;
   // A generic program may have rewritten the header or changed the length.
   build_skb(way.packet);
-  way.packet.untag_vlan();
+  way.packet.receive();
   ingress(way);
   way.packet.retag_vlan();
 }
@@ -152,6 +152,7 @@ void Path::redirected(Way& way, const vm::Redirect& redirect) {
 }
 
 void Path::egress(Way& way) {
+  way.packet.skb.at_ingress = false;
   if (!attached(vm::HookPoint::tc_egress)) return end(way, End::transmitted);
   const vm::HookResult result = run(way, vm::HookPoint::tc_egress);
   if (result.fault) return drop(way, DropReason::tc_fault);

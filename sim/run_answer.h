@@ -17,6 +17,7 @@ struct RunRequest {
   uint32_t context_room = 0;  // 0: none is wanted
   uint32_t data_room = 0x4000;
   bool wants_data = true;
+  uint32_t flags = 0;  // BPF_F_TEST_*
 };
 
 // What it answers. Bytes that it leaves untouched, also some behind what it gives, hold a pattern,

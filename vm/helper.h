@@ -55,6 +55,8 @@ struct Helper {
   std::array<Argument, 5> arguments;
   HelperFunction function;
   bool gpl_only = false;
+  // Packet pointers that the program holds are void after the call.
+  bool changes_packet = false;
 };
 
 std::span<const Helper> helpers();

@@ -12,7 +12,8 @@ namespace {
 // Engines perform a tail call themselves.
 constexpr std::array kEngineHelpers = {
     XNIC_HELPER(tail_call, kAnyType, Returns::none,
-                {Argument::context, Argument::map, Argument::any}, nullptr),
+                {Argument::context, Argument::map, Argument::any}, nullptr, kAnyLicense,
+                kChangesPacket),
 };
 
 // In the order of the files.
@@ -20,7 +21,9 @@ std::vector<Helper> all_rows() {
   std::vector<Helper> rows;
   for (const std::span<const Helper> group :
        {std::span<const Helper>(kEngineHelpers), callback_helpers(), event_helpers(),
-        machine_helpers(), map_helpers(), redirect_helpers(), xdp_helpers()}) {
+        machine_helpers(), map_helpers(), redirect_helpers(), skb_byte_helpers(),
+        skb_checksum_helpers(), skb_field_helpers(), skb_room_helpers(), skb_size_helpers(),
+        xdp_byte_helpers(), xdp_helpers()}) {
     rows.insert(rows.end(), group.begin(), group.end());
   }
   return rows;

@@ -244,7 +244,7 @@ std::string Run::check_argument(const Helper& helper, uint32_t number, const uin
                          size, number + 1, memory_.describe(value));
     }
     case Argument::memory_read_or_null:
-      if (value == 0) return {};
+      if (value == 0 && r[number + 2] == 0) return {};
       [[fallthrough]];
     case Argument::memory_read:
     case Argument::memory_write: {

@@ -128,7 +128,7 @@ class RunMemory {
                          kFrameBytes);
     }
     const auto buffer = reinterpret_cast<uintptr_t>(packet_.hard_start());
-    if (address - buffer < kFrameSize) {
+    if (address - buffer < packet_.buffer_size()) {
       const int64_t at = address_offset(address);
       const auto length = static_cast<int64_t>(packet_.linear_length());
       if (at > length) {
@@ -147,7 +147,7 @@ class RunMemory {
         return fmt::format("offset {} of a map value of {} bytes{}{}", at, size, reading, writing);
       }
     }
-    if (address < kFrameSize) return fmt::format("NULL+{}", address);
+    if (address < kNullPage) return fmt::format("NULL+{}", address);
     return "an address that belongs to nothing the program may touch";
   }
 
@@ -171,6 +171,7 @@ class RunMemory {
   static constexpr uint32_t kDeepFrames = kFrames - kNearFrames;
   static constexpr uint32_t kStride = 1024;
   static constexpr uint32_t kGap = (kStride - kFrameBytes) / 2;
+  static constexpr uint64_t kNullPage = 4096;
   static constexpr int64_t kNear = 64;  // bytes; farther off, an address is not put down to a value
 
   int64_t address_offset(uint64_t address) const {

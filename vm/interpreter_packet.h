@@ -12,7 +12,7 @@ namespace xnic::vm {
 
 // The legacy packet loads, BPF_LD_ABS and BPF_LD_IND: r0 = the bytes at an offset, in host order.
 // Offsets from SKF_LL_OFF on count from the Ethernet header, from SKF_NET_OFF on from the network
-// header, which is taken to follow the Ethernet header. Ancillary data (SKF_AD_OFF) belongs to
+// header. Ancillary data (SKF_AD_OFF) belongs to
 // classic BPF: to eBPF it is an offset out of bounds. False where the bytes are not there, which
 // ends the function with 0. Test: tests/bpf/packet_loads, compared with Linux.
 inline bool load_packet(const Packet& packet, const bpf_insn& insn, uint64_t* r) {
@@ -21,7 +21,7 @@ inline bool load_packet(const Packet& packet, const bpf_insn& insn, uint64_t* r)
   int64_t offset = static_cast<int32_t>(base + static_cast<uint64_t>(insn.imm));
   if (offset < 0) {
     if (offset >= SKF_NET_OFF) {
-      offset += kEthernetHeader - SKF_NET_OFF;
+      offset += packet.network_offset() - SKF_NET_OFF;
     } else if (offset >= SKF_LL_OFF) {
       offset -= SKF_LL_OFF;
     } else {
@@ -29,7 +29,7 @@ inline bool load_packet(const Packet& packet, const bpf_insn& insn, uint64_t* r)
     }
   }
   const uint32_t width = op.width;
-  if (offset + width > packet.length()) return false;
+  if (offset < 0 || offset + width > packet.length()) return false;
   const auto linear = static_cast<int64_t>(packet.linear_length());
   uint64_t value = 0;
   for (int64_t at = offset; at < offset + width; ++at) {

@@ -3,9 +3,11 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "vm/packet.h"
 
@@ -50,6 +52,12 @@ struct Redirect {
   bool set = false;
 };
 
+// A copy of the packet that bpf_clone_redirect sends at once, while the program goes on.
+struct Clone {
+  std::unique_ptr<Packet> packet;
+  Redirect to;
+};
+
 // A bad access at run time: the program ends, the packet is aborted and counted.
 struct Fault {
   uint32_t program_id = 0;
@@ -76,6 +84,7 @@ struct Invocation {
   Packet& packet;
   Environment& environment;
   Redirect redirect{};
+  std::vector<Clone> clones{};
   // eBPF instructions executed, ld_imm64 counted once, as every engine counts them.
   uint64_t instructions = 0;
   std::optional<Fault> fault{};

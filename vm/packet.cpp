@@ -6,16 +6,35 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
+#include "vm/checksum.h"
+
 namespace xnic::vm {
+namespace {
+
+// Linux grows a headroom by multiples of this, and a tailroom that fragments are pulled into by
+// this much more than they need.
+constexpr uint32_t kHeadroomUnit = 64;
+constexpr uint32_t kSpareTailroom = 128;
+
+}  // namespace
+
+bool is_vlan(uint16_t protocol) {
+  return protocol == htons(ETH_P_8021Q) || protocol == htons(ETH_P_8021AD);
+}
 
 Packet::Packet() : buffer_(std::make_unique<uint8_t[]>(kFrameSize)) {
   data_ = data_meta_ = data_end_ = buffer_.get() + kHeadroom;
 }
 
 void Packet::assign(std::span<const uint8_t> frame, PacketLayout layout) {
+  if (buffer_size_ != kFrameSize) {
+    buffer_ = std::make_unique<uint8_t[]>(kFrameSize);
+    buffer_size_ = kFrameSize;
+  }
   const uint32_t room = kFrameSize - layout.headroom - kSharedInfoSize;
   const size_t in_front = std::min<size_t>(frame.size(), layout.metadata);
   const size_t in_buffer = std::min<size_t>(frame.size(), in_front + std::min(layout.linear, room));
@@ -27,6 +46,50 @@ void Packet::assign(std::span<const uint8_t> frame, PacketLayout layout) {
   id = 0;
   ingress_ifindex = rx_queue_index = ifindex = rx_hash = 0;
   skb = {};
+  headers = {.mac = offset_from_start(0), .network = offset_from_start(kEthernetHeader)};
+}
+
+void Packet::copy(const Packet& from) {
+  if (buffer_size_ != from.buffer_size_) {
+    buffer_ = std::make_unique<uint8_t[]>(from.buffer_size_);
+    buffer_size_ = from.buffer_size_;
+  }
+  std::copy(from.buffer_.get(), from.data_end_, buffer_.get());
+  data_ = buffer_.get() + from.headroom();
+  data_meta_ = data_ - from.metadata_length();
+  data_end_ = data_ + from.linear_length();
+  fragments_ = from.fragments_;
+  id = from.id;
+  ingress_ifindex = from.ingress_ifindex;
+  rx_queue_index = from.rx_queue_index;
+  ifindex = from.ifindex;
+  rx_hash = from.rx_hash;
+  skb = from.skb;
+  headers = from.headers;
+}
+
+bool Packet::read(uint32_t offset, std::span<uint8_t> to) const {
+  if (offset > length() || to.size() > length() - offset) return false;
+  const size_t in_linear = offset < linear_length() ? linear_length() - offset : 0;
+  const size_t first = std::min(to.size(), in_linear);
+  std::copy_n(data_ + offset, first, to.begin());
+  if (first < to.size()) {
+    const auto rest = fragments_.begin() + (offset + first - linear_length());
+    std::copy_n(rest, to.size() - first, to.begin() + first);
+  }
+  return true;
+}
+
+bool Packet::write(uint32_t offset, std::span<const uint8_t> from) {
+  if (offset > length() || from.size() > length() - offset) return false;
+  const size_t in_linear = offset < linear_length() ? linear_length() - offset : 0;
+  const size_t first = std::min(from.size(), in_linear);
+  std::copy_n(from.begin(), first, data_ + offset);
+  if (first < from.size()) {
+    std::copy(from.begin() + first, from.end(),
+              fragments_.begin() + (offset + first - linear_length()));
+  }
+  return true;
 }
 
 void Packet::classify_ethernet(std::span<const uint8_t, 6> device_address) {
@@ -41,6 +104,17 @@ void Packet::classify_ethernet(std::span<const uint8_t, 6> device_address) {
     skb.pkt_type = PACKET_HOST;
   }
   skb.protocol = ethernet_protocol();
+  headers = {.mac = offset_from_start(0), .network = offset_from_start(kEthernetHeader)};
+  skb.mac_length = 0;
+}
+
+void Packet::receive() {
+  untag_vlan();
+  set_mac_offset(0);
+  set_network_offset(kEthernetHeader);
+  headers.transport = headers.network;
+  skb.mac_length = kEthernetHeader;
+  skb.at_ingress = true;
 }
 
 uint16_t Packet::ethernet_protocol() const {
@@ -108,33 +182,97 @@ int Packet::shrink_fragments(uint32_t count) {
 }
 
 void Packet::untag_vlan() {
-  constexpr size_t kTag = 4;
-  if (linear_length() < kEthernetHeader + kTag || skb.vlan_present) return;
+  if (linear_length() < kEthernetHeader + kVlanTag || skb.vlan_present) return;
   uint16_t ethertype;
-  std::memcpy(&ethertype, data_ + 12, sizeof ethertype);
-  if (ethertype != htons(ETH_P_8021Q) && ethertype != htons(ETH_P_8021AD)) return;
-  uint16_t tci;
-  std::memcpy(&tci, data_ + 14, sizeof tci);
+  std::memcpy(&ethertype, data_ + kMacAddresses, sizeof ethertype);
+  if (!is_vlan(ethertype)) return;
   // Metadata that XDP left in front moves along.
-  std::memmove(data_meta_ + kTag, data_meta_, metadata_length() + 12);
-  data_ += kTag;
-  data_meta_ += kTag;
+  std::memmove(data_meta_ + kVlanTag, data_meta_, metadata_length());
+  skb.vlan_tci = remove_vlan_tag();
   skb.vlan_present = true;
-  skb.vlan_tci = ntohs(tci);
   skb.vlan_proto = ethertype;
-  skb.protocol = ethernet_protocol();
 }
 
 void Packet::retag_vlan() {
-  constexpr size_t kTag = 4;
-  if (!skb.vlan_present || data_meta_ - buffer_.get() < static_cast<ptrdiff_t>(kTag)) return;
-  std::memmove(data_meta_ - kTag, data_meta_, metadata_length() + 12);
-  data_ -= kTag;
-  data_meta_ -= kTag;
-  const uint16_t tci = htons(skb.vlan_tci);
-  std::memcpy(data_ + 12, &skb.vlan_proto, sizeof skb.vlan_proto);
-  std::memcpy(data_ + 14, &tci, sizeof tci);
+  if (!skb.vlan_present) return;
+  insert_vlan_tag(skb.vlan_proto, skb.vlan_tci);
   skb.vlan_present = false;
+}
+
+void Packet::insert_vlan_tag(uint16_t protocol, uint16_t tci) {
+  ensure_headroom(kVlanTag);
+  push(kVlanTag);
+  std::memmove(data_, data_ + kVlanTag, kMacAddresses);
+  tci = htons(tci);
+  std::memcpy(data_ + kMacAddresses, &protocol, sizeof protocol);
+  std::memcpy(data_ + kMacAddresses + 2, &tci, sizeof tci);
+}
+
+uint16_t Packet::remove_vlan_tag() {
+  uint16_t tci;
+  std::memcpy(&tci, data_ + kEthernetHeader, sizeof tci);
+  std::memmove(data_ + kVlanTag, data_, kMacAddresses);
+  pull(kVlanTag);
+  skb.protocol = ethernet_protocol();
+  return ntohs(tci);
+}
+
+void Packet::ensure_headroom(uint32_t count) {
+  if (count <= headroom()) return;
+  const uint32_t missing = count - headroom();
+  expand((missing + kHeadroomUnit - 1) / kHeadroomUnit * kHeadroomUnit, 0);
+}
+
+bool Packet::ensure_linear(uint32_t count) {
+  if (count <= linear_length()) return true;
+  if (count > length()) return false;
+  const uint32_t more = count - linear_length();
+  if (more > tailroom()) expand(0, more - tailroom() + kSpareTailroom);
+  std::copy_n(fragments_.begin(), more, data_end_);
+  fragments_.erase(fragments_.begin(), fragments_.begin() + more);
+  data_end_ += more;
+  return true;
+}
+
+void Packet::push(uint32_t count) {
+  // The length of the metadata stays, not its place.
+  const uint32_t metadata = std::min(metadata_length(), headroom() - count);
+  data_ -= count;
+  data_meta_ = data_ - metadata;
+}
+
+void Packet::pull(uint32_t count) {
+  data_ += count;
+  data_meta_ += count;
+}
+
+void Packet::set_length(uint32_t length) {
+  if (length > linear_length()) {
+    const uint32_t more = length - linear_length();
+    if (more > tailroom()) expand(0, more - tailroom());
+    std::memset(data_end_, 0, more);
+  }
+  data_end_ = data_ + length;
+}
+
+uint32_t Packet::network_sum() const {
+  const auto from = static_cast<uint32_t>(network_offset());
+  if (fragments_.empty()) return sum_of(linear().subspan(from));
+  return sum_of(std::span<const uint8_t>(bytes()).subspan(from));
+}
+
+void Packet::expand(uint32_t more_headroom, uint32_t more_tailroom) {
+  // kmalloc's sizes.
+  const uint32_t size = std::bit_ceil(buffer_size_ + more_headroom + more_tailroom);
+  auto larger = std::make_unique<uint8_t[]>(size);
+  std::copy(buffer_.get(), data_end_, larger.get() + more_headroom);
+  data_ = data_meta_ = larger.get() + more_headroom + headroom();
+  data_end_ = larger.get() + more_headroom + (data_end_ - buffer_.get());
+  buffer_ = std::move(larger);
+  buffer_size_ = size;
+  for (uint16_t* header : {&headers.mac, &headers.network, &headers.transport}) {
+    *header = static_cast<uint16_t>(*header + more_headroom);
+  }
 }
 
 }  // namespace xnic::vm

@@ -131,7 +131,7 @@ constexpr std::array kSkbFields = {
     field("gso_size", offsetof(__sk_buff, gso_size),
           [](const Packet& p) -> uint64_t { return p.skb.gso_size; }),
     whole_field("tstamp_type", offsetof(__sk_buff, hwtstamp) - 4, 1,
-                [](const Packet&) -> uint64_t { return 0; }),
+                [](const Packet& p) -> uint64_t { return p.skb.tstamp_type; }),
     whole_field("hwtstamp", offsetof(__sk_buff, hwtstamp), 8,
                 [](const Packet& p) -> uint64_t { return p.skb.hwtstamp; }),
 };

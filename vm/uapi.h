@@ -17,6 +17,9 @@ inline constexpr uint32_t kAfter = 1u << 4;
 inline constexpr uint32_t kId = 1u << 5;
 inline constexpr uint32_t kLink = 1u << 13;
 inline constexpr uint32_t kPathFd = 1u << 14;
+inline constexpr uint64_t kIpv6Checksum = 1u << 7;  // BPF_F_IPV6 of bpf_l4_csum_replace
+inline constexpr uint64_t kDecapIpv4 = 1u << 7;     // BPF_F_ADJ_ROOM_DECAP_L3_*
+inline constexpr uint64_t kDecapIpv6 = 1u << 8;
 inline constexpr uint32_t kChecksumComplete = 1u << 2;  // flag of BPF_PROG_TEST_RUN
 
 // Where a field lies in union bpf_attr.

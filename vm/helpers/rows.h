@@ -11,16 +11,24 @@
 namespace xnic::vm {
 
 // One row: XNIC_HELPER(name without bpf_, program types, returns, {arguments}, function
-// [, kGplOnly]).
+// [, kGplOnly or kAnyLicense [, kChangesPacket]]).
 #define XNIC_HELPER(NAME, ...) \
   Helper { BPF_FUNC_##NAME, "bpf_" #NAME, __VA_ARGS__ }
 inline constexpr bool kGplOnly = true;
+inline constexpr bool kAnyLicense = false;
+inline constexpr bool kChangesPacket = true;
 
 std::span<const Helper> callback_helpers();
 std::span<const Helper> event_helpers();
 std::span<const Helper> machine_helpers();
 std::span<const Helper> map_helpers();
 std::span<const Helper> redirect_helpers();
+std::span<const Helper> skb_byte_helpers();
+std::span<const Helper> skb_checksum_helpers();
+std::span<const Helper> skb_field_helpers();
+std::span<const Helper> skb_room_helpers();
+std::span<const Helper> skb_size_helpers();
+std::span<const Helper> xdp_byte_helpers();
 std::span<const Helper> xdp_helpers();
 
 // Arguments and answers as registers hold them; addresses are checked by the caller.
