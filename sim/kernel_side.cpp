@@ -13,11 +13,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
 #include "vm/loader.h"
 #include "vm/syscall.h"
@@ -89,15 +91,17 @@ uint64_t address_of(const void* pointer) { return reinterpret_cast<uintptr_t>(po
 }  // namespace
 
 Result<std::unique_ptr<KernelSide>> KernelSide::emulated(const std::string& path,
-                                                         vm::Engine& engine, uint64_t seed) {
+                                                         vm::Engine& engine, uint64_t seed,
+                                                         const vm::Network& network) {
   // The loader knows what crashes libbpf and says in better words what is no object. What it
   // rejects may be a program that is left out here.
-  vm::Kernel scratch(engine, {.possible_cpus = real_possible_cpus(), .seed = seed});
+  const vm::KernelOptions options{
+      .possible_cpus = real_possible_cpus(), .seed = seed, .network = network};
+  vm::Kernel scratch(engine, options);
   const auto whole = vm::Object::load(scratch, path);
   if (!whole && whole.error().code == ExitCode::bad_input) return tl::unexpected(whole.error());
   std::unique_ptr<KernelSide> side(new KernelSide);
-  side->kernel_.emplace(engine,
-                        vm::KernelOptions{.possible_cpus = real_possible_cpus(), .seed = seed});
+  side->kernel_.emplace(engine, options);
   if (auto loaded = side->load(path); !loaded) {
     if (whole) return tl::unexpected(loaded.error());
     return fail(ExitCode::program_rejected, "rejected by xnic: {}", whole.error().message);
@@ -268,6 +272,15 @@ RunAnswer KernelSide::run(const SideProgram& program, const RunRequest& request)
       std::max<size_t>(answer.data_size, answer.error == 0 ? 0 : request.data_room);
   answer.data.resize(std::min(answer.data.size(), given + kComparedBehind));
   return answer;
+}
+
+void KernelSide::pass_milliseconds(uint32_t milliseconds) {
+  if (!kernel_) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    return;
+  }
+  vm::Environment& environment = kernel_->environment();
+  kernel_->timers().run_until(environment.now_ns + milliseconds * 1'000'000ull, environment);
 }
 
 vm::Map* KernelSide::emulated_map(const SideMap& map) {

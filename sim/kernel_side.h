@@ -76,8 +76,9 @@ class KernelSide {
  public:
   // `engine` runs the programs and must outlive the side. Errors: bad_input for what libbpf
   // cannot open, program_rejected with what the kernel says.
-  static Result<std::unique_ptr<KernelSide>> emulated(const std::string& path, vm::Engine& engine,
-                                                      uint64_t seed);
+  static Result<std::unique_ptr<KernelSide>> emulated(
+      const std::string& path, vm::Engine& engine, uint64_t seed,
+      const vm::Network& network = vm::default_network());
   // Errors: also not_available where this process may not load programs.
   static Result<std::unique_ptr<KernelSide>> real(const std::string& path);
   ~KernelSide();
@@ -97,6 +98,9 @@ class KernelSide {
   // Nothing for a map whose entries bpf(2) cannot list (queues, ring buffers, bloom filters).
   std::optional<MapContents> contents(const SideMap& map);
   RunAnswer run(const SideProgram& program, const RunRequest& request);
+  // Lets so much time pass that timers fire: the emulated clock runs on, for the real one this
+  // waits.
+  void pass_milliseconds(uint32_t milliseconds);
   // The emulated map itself; null on the real side.
   vm::Map* emulated_map(const SideMap& map);
 

@@ -20,7 +20,8 @@ std::vector<Helper> all_rows() {
   std::vector<Helper> rows;
   for (const std::span<const Helper> group :
        {std::span<const Helper>(kEngineHelpers), callback_helpers(), event_helpers(),
-        machine_helpers(), map_helpers(), redirect_helpers(), xdp_helpers()}) {
+        machine_helpers(), map_helpers(), network_helpers(), redirect_helpers(), text_helpers(),
+        tunnel_helpers(), value_field_helpers(), xdp_helpers()}) {
     rows.insert(rows.end(), group.begin(), group.end());
   }
   return rows;

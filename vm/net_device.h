@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "vm/attach_point.h"
+#include "vm/network.h"
 
 namespace xnic::vm {
 
@@ -32,8 +33,5 @@ struct NetDevice {
   AttachPoint tcx_ingress{};
   AttachPoint tcx_egress{};
 };
-
-inline constexpr uint32_t kLoopbackIfindex = 1;
-inline constexpr uint32_t kNicIfindex = 2;  // nic0
 
 }  // namespace xnic::vm
