@@ -143,6 +143,16 @@ class Attacher {
       return fail(ExitCode::usage, "{}: program {} (section {}) is of another type than {} takes",
                   path, program.name, program.section, vm::hook_name(hook));
     }
+    // As a driver would say: a page has no room for such a packet, and the program takes no more.
+    constexpr uint32_t kLargestMtu = vm::kLinearSize - vm::kEthernetHeader;
+    const bool frags = (program.program->spec().flags & BPF_F_XDP_HAS_FRAGS) != 0;
+    const uint32_t mtu = kernel_.network().by_index(vm::kNicIfindex)->mtu;
+    if (hook == vm::HookPoint::xdp_native && !frags && mtu > kLargestMtu) {
+      return fail(ExitCode::program_rejected,
+                  "{}: program {} takes packets of one buffer only (its section is no "
+                  "xdp.frags), and the MTU of {} does not fit one: at most {}",
+                  path, program.name, mtu, kLargestMtu);
+    }
     device_.hook(hook).attach(program.program);
     return {};
   }

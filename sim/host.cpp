@@ -2,7 +2,8 @@
 // starts at the poll and grows with each packet's costs; what others see of it (descriptors posted,
 // packets to send, as drivers ring one doorbell a poll) happens when the clock gets there.
 // It leaves out: the interrupt's own CPU time, softirq budgets across queues, ksoftirqd, caches,
-// and other load. Programs on different CPUs interleave at the grain of polls.
+// and other load. Programs on different CPUs interleave at the grain of polls. Timers of programs
+// fire at their time by the programs' clock, but take their CPU only when its next packet comes.
 // Test: tests/sim/system_test.cpp.
 #include "sim/host.h"
 
@@ -15,6 +16,7 @@ Host::Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile, 
     : sc_module(name),
       poll_cost_(nic::from_nanoseconds(profile.poll_ns.value)),
       packet_cost_(nic::from_nanoseconds(profile.packet_ns.value)),
+      instruction_cost_(nic::from_nanoseconds(profile.instruction_ns.value)),
       weight_(profile.napi_weight_packets.whole()),
       path_(hooks, host_costs(profile)),
       environments_(environments),
@@ -65,9 +67,14 @@ void Host::finish_poll(uint32_t index) {
 nic::Picoseconds Host::process(Queue& queue, std::unique_ptr<nic::Transit> transit,
                                nic::Picoseconds now) {
   auto& traveller = static_cast<Traveller&>(*transit);
-  Way way{traveller.packet, environments_.cores[queue.cpu], traveller.outcome, now + packet_cost_};
+  vm::Environment& environment = environments_.cores[queue.cpu];
+  const uint64_t timers =
+      environments_.timers.run_until(now / nic::kPicosecondsPerNanosecond, environment);
+  now += timers * instruction_cost_;
+  Way way{traveller.packet, environment, traveller.outcome, now + packet_cost_};
   if (path_.native(way)) path_.stack(way);
-  if (traveller.outcome.end == End::transmitted) {
+  // What leaves by another interface is not this NIC's to send.
+  if (traveller.outcome.end == End::transmitted && traveller.outcome.out_ifindex == kNic0) {
     queue.to_send.push_back(std::move(transit));
   } else {
     ended_(std::move(transit));

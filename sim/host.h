@@ -28,6 +28,7 @@ class Host : public sc_core::sc_module {
   Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile, Hooks& hooks,
        Environments& environments, nic::Wheel& wheel, nic::Nic& nic, Ended ended);
 
+  void set_copy_sent(Path::CopySent copy_sent) { path_.set_copy_sent(std::move(copy_sent)); }
   // The interrupt handler of a queue starts now.
   void interrupt(uint32_t queue);
 
@@ -46,6 +47,7 @@ class Host : public sc_core::sc_module {
 
   nic::Picoseconds poll_cost_;
   nic::Picoseconds packet_cost_;
+  nic::Picoseconds instruction_cost_;  // of timers
   uint64_t weight_;
   Path path_;
   Environments& environments_;

@@ -7,7 +7,9 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "vm/kernel_face.h"
@@ -47,8 +49,9 @@ Result<std::unique_ptr<KernelSide>> KernelSide::emulated(const std::string& path
   const auto file = vm::ObjectFile::read(path);
   if (!file) return tl::unexpected(file.error());
   std::unique_ptr<KernelSide> side(new KernelSide);
-  side->kernel_.emplace(engine,
-                        vm::KernelOptions{.possible_cpus = real_possible_cpus(), .seed = seed});
+  side->kernel_.emplace(
+      engine, vm::KernelOptions{
+                  .possible_cpus = real_possible_cpus(), .seed = seed, .network = options.network});
   side->host_ = std::make_unique<EmulatedKernel>(*side->kernel_);
   if (!vm::libbpf_survives([&] { static_cast<void>(side->load(path, *file, options)); })) {
     return fail(ExitCode::bad_input, "{}: is damaged so that libbpf fails on it; compile it again",
@@ -213,6 +216,15 @@ std::optional<MapContents> KernelSide::contents(const SideMap& map) {
     std::swap(key, next);
     first = false;
   }
+}
+
+void KernelSide::pass_milliseconds(uint32_t milliseconds) {
+  if (!kernel_) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    return;
+  }
+  vm::Environment& environment = kernel_->environment();
+  kernel_->timers().run_until(environment.now_ns + milliseconds * 1'000'000ull, environment);
 }
 
 vm::Map* KernelSide::emulated_map(const SideMap& map) {

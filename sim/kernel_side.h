@@ -61,6 +61,8 @@ struct SideOptions {
   // `programs` names, unless there is nothing else.
   std::function<void(bpf_object*)> prepare = {};
   std::vector<std::string> programs = {};
+  // Of the emulated machine.
+  vm::Network network = vm::default_network();
 };
 
 // One side of a comparison: the XDP and tc programs of an object file, loaded by libbpf, without
@@ -100,6 +102,9 @@ class KernelSide {
   void set_clock(uint64_t nanoseconds) {
     if (kernel_) kernel_->environment().now_ns = nanoseconds;
   }
+  // Lets so much time pass that timers fire: the emulated clock runs on, for the real one this
+  // waits.
+  void pass_milliseconds(uint32_t milliseconds);
   // The emulated map itself; null on the real side.
   vm::Map* emulated_map(const SideMap& map);
 

@@ -45,6 +45,7 @@ struct Outcome {
   uint64_t arrival_ps = 0;
   uint64_t end_ps = 0;
   uint32_t queue = 0;
+  uint32_t out_ifindex = 0;  // of End::transmitted: the interface that it left by
   End end = End::delivered;
   DropReason reason = DropReason::none;  // only of End::dropped
   std::vector<HookEvent> events;         // in the packet's order

@@ -1,20 +1,38 @@
 // The meaning of a packet's way through the hooks, written once for every clock.
-// It leaves out: GRO, sockets, forwarding by routes, interfaces other than nic0 (a redirect
-// elsewhere loses the packet), a second pass over tc ingress after BPF_F_INGRESS (the packet is
-// delivered), and PACKET_OTHERHOST, since nic0 has no address of its own.
+// It leaves out: GRO, sockets, forwarding by routes, programs on interfaces other than nic0 (what
+// is redirected to them leaves, or is delivered), a second pass over tc ingress after BPF_F_INGRESS
+// (the packet is delivered), and PACKET_OTHERHOST, since nic0 has no address of its own.
 // Test: tests/sim/path_test.cpp.
 #include "sim/path.h"
+
+#include "sim/redirect.h"
+#include "vm/map.h"
 
 namespace xnic::sim {
 namespace {
 
+// A CPU that borrowed another's environment gives it back.
+void leave_cpu(Way& way) {
+  if (way.came_from_cpu) way.environment.cpu = *way.came_from_cpu;
+  way.came_from_cpu.reset();
+}
+
 void end(Way& way, End how) {
+  leave_cpu(way);
   way.outcome.end = how;
   way.outcome.reason = DropReason::none;
   way.outcome.end_ps = way.now;
 }
 
-void drop(Way& way, DropReason reason) { drop(way.outcome, reason, way.now); }
+void transmit(Way& way, uint32_t ifindex) {
+  way.outcome.out_ifindex = ifindex;
+  end(way, End::transmitted);
+}
+
+void drop(Way& way, DropReason reason) {
+  leave_cpu(way);
+  drop(way.outcome, reason, way.now);
+}
 
 // What the driver and eth_type_trans make of the packet.
 void build_skb(vm::Packet& packet) {
@@ -56,6 +74,7 @@ void enter(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome) {
   outcome.arrival_ps = frame.time_ps;
   outcome.end_ps = frame.time_ps;
   outcome.queue = 0;
+  outcome.out_ifindex = 0;
   outcome.end = End::delivered;
   outcome.reason = DropReason::none;
   outcome.events.clear();
@@ -94,18 +113,107 @@ bool Path::xdp(Way& way, vm::HookPoint point) {
       return false;
     case vm::Action::tx:
       way.now += costs_.xdp_tx;
-      end(way, End::transmitted);
+      transmit(way, kNic0);
       return false;
     case vm::Action::redirect:
       way.now += costs_.xdp_redirect;
-      if (result.redirect.set && result.redirect.ifindex == kNic0) {
-        end(way, End::transmitted);
+      return xdp_redirected(way, result.redirect);
+  }
+  return true;
+}
+
+bool Path::xdp_redirected(Way& way, const vm::Redirect& redirect) {
+  if (redirect.kind == vm::Redirect::Kind::interface) {
+    leave(way, redirect.ifindex);
+    return false;
+  }
+  if (redirect.kind != vm::Redirect::Kind::map) {
+    drop(way, DropReason::xdp_redirect);
+    return false;
+  }
+  switch (redirect.map->spec().type) {
+    case BPF_MAP_TYPE_CPUMAP:
+      return to_cpu(way, redirect);
+    case BPF_MAP_TYPE_XSKMAP:
+      // The socket has it.
+      end(way, End::delivered);
+      return false;
+    default:
+      if ((redirect.flags & BPF_F_BROADCAST) != 0) {
+        to_all(way, redirect);
+      } else if (takes_xdp(*way.environment.network, redirect.entry.ifindex, way.packet.length())) {
+        to_device(way, redirect.entry);
       } else {
         drop(way, DropReason::xdp_redirect);
       }
       return false;
   }
-  return true;
+}
+
+void Path::leave(Way& way, uint32_t ifindex) {
+  if (takes_xdp(*way.environment.network, ifindex, way.packet.length())) {
+    transmit(way, ifindex);
+  } else {
+    drop(way, DropReason::xdp_redirect);
+  }
+}
+
+// The rest of the way is the other CPU's; its own time is not modelled.
+bool Path::to_cpu(Way& way, const vm::Redirect& redirect) {
+  if (!way.came_from_cpu) way.came_from_cpu = way.environment.cpu;
+  way.environment.cpu = redirect.key;
+  vm::Redirect next;
+  uint64_t instructions = 0;
+  const vm::Action action =
+      run_entry_program(redirect.entry, 0, way.packet, way.environment, next, instructions);
+  way.now += instructions * costs_.instruction;
+  switch (action) {
+    case vm::Action::pass:
+      return true;
+    case vm::Action::redirect:
+      // A CPU does not hand on to a CPU.
+      if (next.kind == vm::Redirect::Kind::map && next.map->spec().type == BPF_MAP_TYPE_CPUMAP) {
+        drop(way, DropReason::xdp_redirect);
+        return false;
+      }
+      return xdp_redirected(way, next);
+    case vm::Action::drop:
+      drop(way, DropReason::xdp_drop);
+      return false;
+    default:
+      drop(way, DropReason::xdp_aborted);
+      return false;
+  }
+}
+
+void Path::to_device(Way& way, const vm::RedirectEntry& entry) {
+  vm::Redirect ignored;
+  uint64_t instructions = 0;
+  const vm::Action action =
+      run_entry_program(entry, entry.ifindex, way.packet, way.environment, ignored, instructions);
+  way.now += instructions * costs_.instruction;
+  if (action == vm::Action::pass) return transmit(way, entry.ifindex);
+  drop(way, action == vm::Action::drop ? DropReason::xdp_drop : DropReason::xdp_aborted);
+}
+
+void Path::to_all(Way& way, const vm::Redirect& redirect) {
+  const std::vector<vm::RedirectEntry> targets =
+      broadcast_targets(*way.environment.network, redirect, way.packet);
+  if (targets.empty()) return drop(way, DropReason::xdp_redirect);
+  // The packet itself goes to the last.
+  for (size_t i = 0; i + 1 < targets.size(); ++i) {
+    vm::Packet copy(way.packet.bytes());
+    copy.id = way.packet.id;
+    copy.ingress_ifindex = way.packet.ingress_ifindex;
+    copy.rx_queue_index = way.packet.rx_queue_index;
+    vm::Redirect ignored;
+    uint64_t instructions = 0;
+    const vm::Action action = run_entry_program(targets[i], targets[i].ifindex, copy,
+                                                way.environment, ignored, instructions);
+    way.now += instructions * costs_.instruction;
+    if (action == vm::Action::pass && copy_sent_) copy_sent_(copy, targets[i].ifindex, way.now);
+  }
+  to_device(way, targets.back());
 }
 
 bool Path::native(Way& way) {
@@ -146,24 +254,47 @@ void Path::ingress(Way& way) {
 }
 
 void Path::redirected(Way& way, const vm::Redirect& redirect) {
-  if (!redirect.set || redirect.ifindex != kNic0) return drop(way, DropReason::tc_redirect);
-  if ((redirect.flags & BPF_F_INGRESS) != 0) return end(way, End::delivered);
-  egress(way);
+  const vm::Network& network = *way.environment.network;
+  const vm::Interface* device = network.by_index(redirect.ifindex);
+  if (device == nullptr || !device->up) return drop(way, DropReason::tc_redirect);
+  switch (redirect.kind) {
+    case vm::Redirect::Kind::interface:
+      if ((redirect.flags & BPF_F_INGRESS) != 0) return end(way, End::delivered);
+      break;
+    case vm::Redirect::Kind::neighbour:
+      if (!address_to_neighbour(network, redirect, way.packet)) {
+        return drop(way, DropReason::tc_redirect);
+      }
+      break;
+    case vm::Redirect::Kind::peer:
+      // Linux only hands on into another namespace, which is not this machine's to follow.
+      return device->peer_elsewhere ? end(way, End::delivered) : drop(way, DropReason::tc_redirect);
+    case vm::Redirect::Kind::none:
+    case vm::Redirect::Kind::map:
+      return drop(way, DropReason::tc_redirect);
+  }
+  way.packet.ifindex = redirect.ifindex;
+  if (redirect.ifindex == kNic0) return egress(way);
+  transmit(way, redirect.ifindex);
 }
 
 void Path::egress(Way& way) {
   way.packet.skb.at_ingress = false;
-  if (!attached(vm::HookPoint::tc_egress)) return end(way, End::transmitted);
+  if (!attached(vm::HookPoint::tc_egress)) return transmit(way, kNic0);
   const vm::HookResult result = run(way, vm::HookPoint::tc_egress);
   if (result.fault) return drop(way, DropReason::tc_fault);
   switch (result.action) {
     case vm::Action::pass:
-      return end(way, End::transmitted);
+      return transmit(way, kNic0);
     case vm::Action::redirect: {
-      // Out of nic0 again would run this program again, until Linux ends the recursion.
-      const bool inwards = result.redirect.set && result.redirect.ifindex == kNic0 &&
-                           (result.redirect.flags & BPF_F_INGRESS) != 0;
-      return inwards ? end(way, End::delivered) : drop(way, DropReason::tc_redirect);
+      // Out of nic0 again would run this program again, until Linux ends the recursion. And only
+      // what came in is handed to a peer.
+      const bool again =
+          result.redirect.ifindex == kNic0 && (result.redirect.flags & BPF_F_INGRESS) == 0;
+      if (again || result.redirect.kind == vm::Redirect::Kind::peer) {
+        return drop(way, DropReason::tc_redirect);
+      }
+      return redirected(way, result.redirect);
     }
     case vm::Action::consumed:
       return drop(way, DropReason::tc_consumed);

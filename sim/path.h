@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
+#include <utility>
 
 #include "nic/profile.h"
 #include "nic/time.h"
@@ -34,6 +37,8 @@ struct Way {
   vm::Environment& environment;
   Outcome& outcome;
   nic::Picoseconds now = 0;
+  // Where a cpumap took the packet from another CPU: which, until its way ends.
+  std::optional<uint32_t> came_from_cpu{};
 };
 
 // A frame of the capture enters at nic0.
@@ -49,6 +54,11 @@ class Path {
   // The hooks must outlive the path.
   Path(Hooks& hooks, const PathCosts& costs) : hooks_(hooks), costs_(costs) {}
 
+  // Told of each copy of a packet that leaves an interface beside the packet itself, as a broadcast
+  // makes them. May be empty.
+  using CopySent = std::function<void(const vm::Packet&, uint32_t ifindex, nic::Picoseconds)>;
+  void set_copy_sent(CopySent copy_sent) { copy_sent_ = std::move(copy_sent); }
+
   bool attached(vm::HookPoint point) const { return hook(point).attached(); }
 
   // The offloaded and the native XDP program. True if the packet goes on; if not, the outcome says
@@ -63,12 +73,19 @@ class Path {
   const vm::Hook& hook(vm::HookPoint point) const { return hooks_[static_cast<size_t>(point)]; }
   vm::HookResult run(Way& way, vm::HookPoint point);
   bool xdp(Way& way, vm::HookPoint point);
+  // What an XDP program's redirect leads to. True if the packet goes on up the stack.
+  bool xdp_redirected(Way& way, const vm::Redirect& redirect);
+  bool to_cpu(Way& way, const vm::Redirect& redirect);
+  void to_all(Way& way, const vm::Redirect& redirect);
+  void to_device(Way& way, const vm::RedirectEntry& entry);
+  void leave(Way& way, uint32_t ifindex);
   void ingress(Way& way);
   void redirected(Way& way, const vm::Redirect& redirect);
   void egress(Way& way);
 
   Hooks& hooks_;
   PathCosts costs_;
+  CopySent copy_sent_;
 };
 
 }  // namespace xnic::sim

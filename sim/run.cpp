@@ -69,18 +69,29 @@ Environments::Environments(const RunOptions& options) : cores(options.profile.co
   offload.counts_runs = options.counts_runs;
   offload.trace = options.trace;
   offload.record = options.record;
+  offload.network = options.network;
   for (uint32_t cpu = 0; cpu < cores.size(); ++cpu) {
     cores[cpu].cpu = cpu;
     cores[cpu].prng = generator(cpu + 1);
     cores[cpu].counts_runs = options.counts_runs;
     cores[cpu].trace = options.trace;
     cores[cpu].record = options.record;
+    cores[cpu].network = options.network;
+    cores[cpu].timers = &timers;
   }
 }
 
 vm::Environment& Environments::offload_of_queue(uint32_t queue) {
   offload.cpu = of_queue(queue).cpu;
   return offload;
+}
+
+void Environments::run_timers(uint64_t now_ns) {
+  for (uint64_t next = timers.next(); next <= now_ns;) {
+    for (vm::Environment& core : cores) timers.run_until(next, core);
+    if (timers.next() == next) return;  // of a CPU that this machine does not have
+    next = timers.next();
+  }
 }
 
 }  // namespace xnic::sim

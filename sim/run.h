@@ -12,6 +12,7 @@
 #include "traces/player.h"
 #include "vm/invocation.h"
 #include "vm/result.h"
+#include "vm/timers.h"
 
 namespace xnic::sim {
 
@@ -29,6 +30,9 @@ struct RunOptions {
   std::function<void(std::string_view)> trace;  // lines of bpf_trace_printk; may be empty
   // Environment::record of every CPU; may be empty.
   std::function<void(vm::Map&, const vm::Environment&)> record = {};
+  // Path::CopySent of the host; may be empty.
+  std::function<void(const vm::Packet&, uint32_t ifindex, uint64_t time_ps)> copy_sent = {};
+  const vm::Network* network = &vm::default_network();  // must outlive the run
 };
 
 // Times between a packet's arrival and its end, in picoseconds.
@@ -71,9 +75,12 @@ struct Environments {
   // CPUs and queues pair up as the driver sets its interrupt affinity.
   vm::Environment& of_queue(uint32_t queue) { return cores[queue % cores.size()]; }
   vm::Environment& offload_of_queue(uint32_t queue);
+  // Fires the timers that are due, each on its CPU.
+  void run_timers(uint64_t now_ns);
 
   std::vector<vm::Environment> cores;
   vm::Environment offload;
+  vm::Timers timers;  // of the host
 };
 
 }  // namespace xnic::sim

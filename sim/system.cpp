@@ -32,7 +32,9 @@ class System : public nic::NicClient {
         wheel_("wheel"),
         nic_("nic0", options.profile, {.lossy = options.lossy, .mtu = options.mtu}, wheel_, *this),
         host_("host", options.profile, hooks, environments_, wheel_, nic_,
-              [this](std::unique_ptr<nic::Transit> transit) { ended(std::move(transit)); }) {}
+              [this](std::unique_ptr<nic::Transit> transit) { ended(std::move(transit)); }) {
+    host_.set_copy_sent(options.copy_sent);
+  }
 
   Result<RunSummary> run() {
     nic_.start();
@@ -66,8 +68,9 @@ class System : public nic::NicClient {
     nic::Offloaded result;
     result.ran = true;
     if (!offload_path_.offload(way)) {
-      result.way = traveller.outcome.end == End::transmitted ? nic::Offloaded::Way::transmit
-                                                             : nic::Offloaded::Way::drop;
+      const bool sends =
+          traveller.outcome.end == End::transmitted && traveller.outcome.out_ifindex == kNic0;
+      result.way = sends ? nic::Offloaded::Way::transmit : nic::Offloaded::Way::drop;
     }
     result.instructions = traveller.outcome.events.back().result.instructions;
     return result;

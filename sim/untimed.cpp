@@ -15,6 +15,7 @@ Result<RunSummary> run_untimed(const FrameSource& source, Hooks& hooks, const Ru
   const nic::Rss rss(options.profile.queues.whole());
   Environments environments(options);
   Path path(hooks, PathCosts());
+  path.set_copy_sent(options.copy_sent);
   Tally tally;
   vm::Packet packet;
   Outcome outcome;
@@ -31,6 +32,7 @@ Result<RunSummary> run_untimed(const FrameSource& source, Hooks& hooks, const Ru
       drop(outcome, check == nic::FrameCheck::runt ? DropReason::runt : DropReason::oversize,
            frame.time_ps);
     } else {
+      environments.run_timers(frame.time_ps / nic::kPicosecondsPerNanosecond);
       Way way{packet, environments.offload_of_queue(outcome.queue), outcome, frame.time_ps};
       Way host{packet, environments.of_queue(outcome.queue), outcome, frame.time_ps};
       if (path.offload(way) && path.native(host)) path.stack(host);

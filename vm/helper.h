@@ -15,22 +15,25 @@ namespace xnic::vm {
 // What a helper wants in an argument register. Names after the kernel's ARG_* types.
 enum class Argument : uint8_t {
   none,
-  any,                  // any initialised value
-  context,              // the program's context, unmodified
-  function,             // a callback: the index of the first instruction of a static function
-  map,                  // a map, known when the program is verified
-  map_key,              // key_size readable bytes of the map argument
-  map_value,            // value_size readable bytes of the map argument
-  map_value_out,        // the same, writable; of a bloom filter, which only looks, readable
-  memory_read,          // readable bytes; the next argument is their size
-  memory_read_or_null,  // the same, or NULL
-  memory_write,         // writable bytes; the next argument is their size
-  size,                 // size of the memory before it, at least 1
-  size_or_zero,         // may be 0
-  u32_in_out,           // 4 bytes that are read and written, aligned
-  u64_out,              // 8 bytes that are written, aligned
+  any,                   // any initialised value
+  context,               // the program's context, unmodified
+  function,              // a callback: the index of the first instruction of a static function
+  map,                   // a map, known when the program is verified
+  map_key,               // key_size readable bytes of the map argument
+  map_value,             // value_size readable bytes of the map argument
+  map_value_out,         // the same, writable; of a bloom filter, which only looks, readable
+  memory_read,           // readable bytes; the next argument is their size
+  memory_read_or_null,   // the same, or NULL
+  memory_write,          // writable bytes; the next argument is their size
+  memory_write_or_null,  // the same, or NULL
+  size,                  // size of the memory before it, at least 1
+  size_or_zero,          // may be 0
+  u32_in_out,            // 4 bytes that are read and written, aligned
+  u64_out,               // 8 bytes that are written, aligned
   const_string,  // text with its NUL, in a map that is frozen and that programs may only read
   record,        // a ring buffer record of this run, neither submitted nor discarded yet
+  spin_lock,     // the bpf_spin_lock of a map value
+  timer,         // the bpf_timer of a map value
 };
 
 // record_or_null: so many bytes as r2 says.
@@ -42,6 +45,7 @@ using HelperFunction = uint64_t (*)(Invocation&, uint64_t, uint64_t, uint64_t, u
 inline constexpr uint32_t kXdp = 1;
 inline constexpr uint32_t kTc = 2;
 inline constexpr uint32_t kSocketFilter = 4;
+inline constexpr uint32_t kTracepoint = 8;
 inline constexpr uint32_t kAnyType = ~0u;
 
 // One helper: one function and one row, in a file of vm/helpers. Addresses in arguments are host

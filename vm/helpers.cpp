@@ -21,9 +21,10 @@ std::vector<Helper> all_rows() {
   std::vector<Helper> rows;
   for (const std::span<const Helper> group :
        {std::span<const Helper>(kEngineHelpers), callback_helpers(), event_helpers(),
-        machine_helpers(), map_helpers(), redirect_helpers(), skb_byte_helpers(),
+        machine_helpers(), map_helpers(), network_helpers(), redirect_helpers(), skb_byte_helpers(),
         skb_checksum_helpers(), skb_field_helpers(), skb_room_helpers(), skb_size_helpers(),
-        xdp_byte_helpers(), xdp_helpers()}) {
+        text_helpers(), tunnel_helpers(), value_field_helpers(), xdp_byte_helpers(),
+        xdp_helpers()}) {
     rows.insert(rows.end(), group.begin(), group.end());
   }
   return rows;

@@ -58,6 +58,7 @@ class Run : public Callbacks {
         memory_(invocation.packet) {}
 
   uint64_t execute();
+  void execute_callback(uint64_t function, Map& map, std::span<const uint8_t> key, uint8_t* value);
 
  private:
   // Where a tail call leads: to another program, or on to the next instruction.
@@ -105,8 +106,9 @@ class Run : public Callbacks {
   uint32_t run_function(uint32_t start, uint64_t* r);
   uint64_t call(uint64_t function, const std::array<uint64_t, 5>& arguments) override;
   void grant_value(const Map& map, const uint8_t* value) override {
-    memory_.grant(reinterpret_cast<uintptr_t>(value), map.spec().value_size, map.spec().flags);
+    memory_.grant(reinterpret_cast<uintptr_t>(value), map);
   }
+  const Program& program() const override { return *program_; }
   void lend(const uint8_t* start, uint64_t size) override {
     memory_.lend(reinterpret_cast<uintptr_t>(start), size);
   }
@@ -118,8 +120,14 @@ class Run : public Callbacks {
   const Map* find_map(uint64_t address) const;
   // Keeps an inner map for the rest of the run; gives its address, 0 for null.
   uint64_t hold(std::shared_ptr<Map> map);
-  // Ends the life of records that the program let go of; a fault, unless there is one already.
+  // Ends what the program should have ended itself, at instruction `index`; a fault, unless there
+  // is one already.
+  void clean_up(uint32_t index);
   void discard_open_records(uint32_t index);
+  void release_lock(uint32_t index);
+  // Whether the address is that of the field at `offset` (-1: none) of a map value.
+  std::string check_field(const Helper& helper, uint32_t number, uint64_t address,
+                          int32_t (ValueFields::*offset)() const, std::string_view what);
 
   void fault(uint32_t index, std::string_view what) {
     invocation_.fault = Fault{program_->id, index,
@@ -192,6 +200,34 @@ void Run::discard_open_records(uint32_t index) {
   }
 }
 
+void Run::release_lock(uint32_t index) {
+  if (invocation_.held_lock == 0) return;
+  if (!invocation_.fault) fault(index, "ends the run with a bpf_spin_lock held");
+  find_helper(BPF_FUNC_spin_unlock)->function(invocation_, invocation_.held_lock, 0, 0, 0, 0);
+}
+
+void Run::clean_up(uint32_t index) {
+  discard_open_records(index);
+  release_lock(index);
+}
+
+std::string Run::check_field(const Helper& helper, uint32_t number, uint64_t address,
+                             int32_t (ValueFields::*offset)() const, std::string_view what) {
+  const RunMemory::Value value = memory_.value_around(*program_, address);
+  const int32_t at = value.map != nullptr ? (value.map->spec().fields.*offset)() : -1;
+  if (at < 0 || address != value.start + static_cast<uint32_t>(at)) {
+    return fmt::format("gives {} no {} of a map value in r{}, but {}", helper.name, what,
+                       number + 1, memory_.describe(address));
+  }
+  if (helper.id == BPF_FUNC_spin_lock && invocation_.held_lock != 0) {
+    return "takes a second bpf_spin_lock";
+  }
+  if (helper.id == BPF_FUNC_spin_unlock && invocation_.held_lock != address) {
+    return "gives back a bpf_spin_lock that it has not taken";
+  }
+  return {};
+}
+
 std::string Run::check_argument(const Helper& helper, uint32_t number, const uint64_t* r,
                                 const Map*& map) {
   const Argument kind = helper.arguments[number];
@@ -244,6 +280,7 @@ std::string Run::check_argument(const Helper& helper, uint32_t number, const uin
                          size, number + 1, memory_.describe(value));
     }
     case Argument::memory_read_or_null:
+    case Argument::memory_write_or_null:
       if (value == 0 && r[number + 2] == 0) return {};
       [[fallthrough]];
     case Argument::memory_read:
@@ -253,8 +290,8 @@ std::string Run::check_argument(const Helper& helper, uint32_t number, const uin
         return {};
       }
       if (size == 0) return fmt::format("gives {} an empty memory in r{}", helper.name, number + 1);
-      if (kind != Argument::memory_write) return readable(size, "memory");
-      return writable(size);
+      const bool writes = kind == Argument::memory_write || kind == Argument::memory_write_or_null;
+      return writes ? writable(size) : readable(size, "memory");
     }
     case Argument::size:
     case Argument::size_or_zero:
@@ -271,6 +308,10 @@ std::string Run::check_argument(const Helper& helper, uint32_t number, const uin
       if (memory_.records().is_open(value)) return {};
       return fmt::format("gives {} no open ring buffer record in r{}, but {}", helper.name,
                          number + 1, memory_.describe(value));
+    case Argument::spin_lock:
+      return check_field(helper, number, value, &ValueFields::spin_lock_offset, "bpf_spin_lock");
+    case Argument::timer:
+      return check_field(helper, number, value, &ValueFields::timer_offset, "bpf_timer");
   }
   return {};
 }
@@ -296,7 +337,7 @@ bool Run::call_helper(uint32_t index, uint64_t* r) {
   r[0] = helper.function(invocation_, r[1], r[2], r[3], r[4], r[5]);
   if (invocation_.fault) return false;
   if (helper.returns == Returns::map_value_or_null && r[0] != 0 && map != nullptr) {
-    memory_.grant(r[0], map->spec().value_size, map->spec().flags);
+    memory_.grant(r[0], *map);
   }
   if (helper.returns == Returns::record_or_null && r[0] != 0) memory_.records().open(r[0], r[2]);
   return true;
@@ -314,6 +355,10 @@ Run::TailCall Run::tail_call(uint32_t index, uint64_t* r) {
   }
   if (memory_.records().any_open() != 0) {
     fault(index, "would leave a ring buffer record neither submitted nor discarded");
+    return TailCall::fault;
+  }
+  if (invocation_.held_lock != 0) {
+    fault(index, "would leave with a bpf_spin_lock held");
     return TailCall::fault;
   }
   if (tail_calls_ >= kMaxTailCalls) return TailCall::not_taken;
@@ -387,9 +432,21 @@ uint64_t Run::execute() {
   // The fields of an instruction can name 16 registers; the verifier lets 11 through.
   uint64_t r[16] = {};
   r[1] = reinterpret_cast<uintptr_t>(&invocation_.packet);
-  discard_open_records(run_function(0, r));
+  clean_up(run_function(0, r));
   invocation_.instructions += count_;
   return r[0];
+}
+
+void Run::execute_callback(uint64_t function, Map& map, std::span<const uint8_t> key,
+                           uint8_t* value) {
+  uint64_t r[16] = {};
+  r[1] = reinterpret_cast<uintptr_t>(&map);
+  r[2] = reinterpret_cast<uintptr_t>(key.data());
+  r[3] = reinterpret_cast<uintptr_t>(value);
+  grant_value(map, value);
+  lend(key.data(), key.size());
+  clean_up(run_function(static_cast<uint32_t>(function), r));
+  invocation_.instructions += count_;
 }
 
 uint64_t Run::call(uint64_t function, const std::array<uint64_t, 5>& arguments) {
@@ -599,6 +656,11 @@ class InterpreterCode : public Code {
 };
 
 }  // namespace
+
+void run_callback(const Program& program, Invocation& invocation, uint64_t function, Map& map,
+                  std::span<const uint8_t> key, uint8_t* value) {
+  Run(program, invocation).execute_callback(function, map, key, value);
+}
 
 Fault run_limit_fault(const Program& program, uint32_t instruction) {
   return Fault{program.id, instruction,

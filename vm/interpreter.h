@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 
 #include "vm/invocation.h"
@@ -15,6 +16,11 @@ inline constexpr uint64_t kRunLimit = 1ull << 26;
 
 // The fault of a run past kRunLimit, the same from every engine.
 Fault run_limit_fault(const Program& program, uint32_t instruction);
+
+// Runs a function of the program on behalf of a map entry, as a timer does: r1 is the map, r2 the
+// key, r3 the value. Always interpreted, so that no engine need know how.
+void run_callback(const Program& program, Invocation& invocation, uint64_t function, Map& map,
+                  std::span<const uint8_t> key, uint8_t* value);
 
 // The gold standard: runs verified programs instruction by instruction and checks every memory
 // access against what the program may touch (its stack frames, the packet, the context, map

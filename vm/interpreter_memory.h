@@ -90,9 +90,8 @@ class RunMemory {
 
   // Opens a map value to the program for the rest of the run. Values stay readable until the map
   // dies, so a grant is never taken back.
-  void grant(uint64_t start, uint64_t size, uint32_t map_flags) {
-    const Region region{start, size, (map_flags & BPF_F_WRONLY_PROG) == 0,
-                        (map_flags & BPF_F_RDONLY_PROG) == 0};
+  void grant(uint64_t start, const Map& map) {
+    const Region region = region_of(start, map);
     for (uint32_t i = 0; i < recent_count_; ++i) {
       if (recent_[i].start == start) {
         std::swap(recent_[0], recent_[i]);
@@ -110,10 +109,27 @@ class RunMemory {
     std::swap(recent_[0], recent_[recent_count_ - 1]);
   }
 
+  // A map value; none where `map` is null.
+  struct Value {
+    const Map* map = nullptr;
+    uint64_t start = 0;
+  };
+  // The value that the address falls into.
+  Value value_around(const Program& program, uint64_t address) {
+    if (!in_map(program, address, 1, false) && !in_map(program, address, 1, true)) return {};
+    for (uint32_t i = 0; i < recent_count_; ++i) {
+      if (recent_[i].holds(address, 1)) return {recent_[i].map, recent_[i].start};
+    }
+    const auto after = older_.upper_bound(address);
+    if (after == older_.begin()) return {};
+    const Region& region = std::prev(after)->second;
+    return region.holds(address, 1) ? Value{region.map, region.start} : Value{};
+  }
+
   // Ring buffer records, which are memory of the program for a time.
   RunRecords& records() { return records_; }
   // Opens memory of a helper for reading, until it is taken back; the last lent goes first.
-  void lend(uint64_t start, uint64_t size) { lent_.push_back({start, size, true, false}); }
+  void lend(uint64_t start, uint64_t size) { lent_.push_back({start, size, true, false, nullptr}); }
   void take_back() { lent_.pop_back(); }
 
   // What lies at the address, for the sentence of a fault: "offset 62 of the packet, ...".
@@ -157,6 +173,7 @@ class RunMemory {
     uint64_t size;
     bool readable;
     bool writable;
+    const Map* map;  // whose value it is; may be null
 
     bool holds(uint64_t address, uint64_t bytes) const {
       return address - start < size && bytes <= size - (address - start);
@@ -173,6 +190,12 @@ class RunMemory {
   static constexpr uint32_t kGap = (kStride - kFrameBytes) / 2;
   static constexpr uint64_t kNullPage = 4096;
   static constexpr int64_t kNear = 64;  // bytes; farther off, an address is not put down to a value
+
+  static Region region_of(uint64_t start, const Map& map) {
+    const uint32_t flags = map.spec().flags;
+    return {start, map.spec().value_size, (flags & BPF_F_WRONLY_PROG) == 0,
+            (flags & BPF_F_RDONLY_PROG) == 0, &map};
+  }
 
   int64_t address_offset(uint64_t address) const {
     return static_cast<int64_t>(address - reinterpret_cast<uintptr_t>(packet_.data()));
@@ -222,11 +245,10 @@ class RunMemory {
     }
     for (const std::shared_ptr<Map>& map : program.maps()) {
       const std::span<uint8_t> value = map->direct_value();
-      const auto start = reinterpret_cast<uintptr_t>(value.data());
-      const Region region{start, value.size(), (map->spec().flags & BPF_F_WRONLY_PROG) == 0,
-                          (map->spec().flags & BPF_F_RDONLY_PROG) == 0};
+      if (value.empty()) continue;
+      const Region region = region_of(reinterpret_cast<uintptr_t>(value.data()), *map);
       if (!region.holds(address, size)) continue;
-      grant(start, value.size(), map->spec().flags);
+      grant(region.start, *map);
       return region.allows(write);
     }
     return false;

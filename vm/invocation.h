@@ -1,5 +1,7 @@
 #pragma once
 
+#include <linux/bpf.h>
+
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -9,11 +11,14 @@
 #include <string_view>
 #include <vector>
 
+#include "vm/map.h"
+#include "vm/network.h"
 #include "vm/packet.h"
 
 namespace xnic::vm {
 
-class Map;
+class Program;
+class Timers;
 
 // A small seeded generator (xorshift64*), the source of bpf_get_prandom_u32.
 class Prng {
@@ -38,6 +43,10 @@ struct Environment {
   uint32_t cpu = 0;     // bpf_get_smp_processor_id
   Prng prng;
   bool counts_runs = false;  // BPF_ENABLE_STATS: programs count their runs and the time they take
+  // What fib_lookup, check_mtu and their like ask. Never null; must outlive the environment.
+  const Network* network = &default_network();
+  // Where bpf_timer_start puts its timers. Null for a machine that has none, as an offload engine.
+  Timers* timers = nullptr;
   // Receives each line of bpf_trace_printk, without the newline. May be empty.
   std::function<void(std::string_view)> trace{};
   // Told after each record that a program gave to a ring buffer or perf event array, with this
@@ -45,11 +54,22 @@ struct Environment {
   std::function<void(Map&, const Environment&)> record{};
 };
 
-// What bpf_redirect left behind; read by the hook when the program returns REDIRECT.
+// What the last bpf_redirect* left behind; read by the hook when the program returns REDIRECT.
 struct Redirect {
+  enum class Kind : uint8_t {
+    none,
+    interface,  // ifindex; flags: BPF_F_INGRESS
+    neighbour,  // ifindex, next_hop
+    peer,       // of ifindex
+    map,        // entry, or with BPF_F_BROADCAST in flags all that are in map
+  };
+  Kind kind = Kind::none;
   uint32_t ifindex = 0;
   uint64_t flags = 0;
-  bool set = false;
+  Map* map = nullptr;
+  uint32_t key = 0;  // of the entry
+  RedirectEntry entry{};
+  std::optional<bpf_redir_neigh> next_hop{};  // none: as the routes have it
 };
 
 // A copy of the packet that bpf_clone_redirect sends at once, while the program goes on.
@@ -77,6 +97,8 @@ class Callbacks {
   // Lends memory to the function for reading; taken back in the opposite order.
   virtual void lend(const uint8_t* start, uint64_t size) = 0;
   virtual void take_back() = 0;
+  // The program that called the helper.
+  virtual const Program& program() const = 0;
 };
 
 // One run of a program on one packet: all that the run may touch, and what it leaves.
@@ -88,6 +110,7 @@ struct Invocation {
   // eBPF instructions executed, ld_imm64 counted once, as every engine counts them.
   uint64_t instructions = 0;
   std::optional<Fault> fault{};
+  uint64_t held_lock = 0;  // address of the bpf_spin_lock that the program holds, 0 for none
   // Set while an engine is in a helper that takes a callback.
   Callbacks* callbacks = nullptr;
 };

@@ -4,13 +4,13 @@
 
 #include <fcntl.h>
 
-#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "vm/bpffs.h"
 #include "vm/btf.h"
@@ -19,6 +19,7 @@
 #include "vm/object_fd.h"
 #include "vm/perf_event.h"
 #include "vm/program.h"
+#include "vm/timers.h"
 #include "vm/verifier.h"
 
 namespace xnic::vm {
@@ -121,6 +122,7 @@ struct SavedMap;
 struct KernelOptions {
   uint32_t possible_cpus = 1;
   uint64_t seed = 0;  // of bpf_get_prandom_u32 and of hash functions
+  Network network = Network::with_nic0();
 };
 
 // Frames that BPF_PROG_TEST_RUN sent through XDP programs for good (BPF_F_TEST_XDP_LIVE_FRAMES):
@@ -138,7 +140,14 @@ class Kernel : public MapResolver, public ObjectResolver {
  public:
   // The engine must outlive the Kernel; it compiles every program that is loaded.
   explicit Kernel(Engine& engine, KernelOptions options = {})
-      : engine_(engine), options_(options), environment_{.prng = Prng(options.seed)} {}
+      : engine_(engine), options_(std::move(options)), environment_{.prng = Prng(options_.seed)} {
+    environment_.network = &options_.network;
+    environment_.timers = &timers_;
+    for (const Interface& interface : options_.network.interfaces) {
+      devices_.push_back(
+          {.ifindex = interface.ifindex, .native_xdp = interface.ifindex != kLoopbackIfindex});
+    }
+  }
   // Drops the objects that nothing refers to, and empties a prog_array that user space does not
   // hold any more. Called whenever ids are listed or looked up.
   void collect();
@@ -160,9 +169,12 @@ class Kernel : public MapResolver, public ObjectResolver {
   std::shared_ptr<const Program> program_by_fd(int fd) override { return programs.by_fd(fd); }
   bool has_interface(uint32_t ifindex) override { return device(ifindex) != nullptr; }
   std::shared_ptr<PerfEvent> perf_event_by_fd(int fd) override { return perf_events.by_fd(fd); }
+  bool has_interface(uint32_t ifindex) override { return network().by_index(ifindex) != nullptr; }
 
   Engine& engine() { return engine_; }
   const KernelOptions& options() const { return options_; }
+  const Network& network() const { return options_.network; }
+  Timers& timers() { return timers_; }
   // CPU 0, where BPF_PROG_TEST_RUN runs.
   Environment& environment() { return environment_; }
 
@@ -185,9 +197,9 @@ class Kernel : public MapResolver, public ObjectResolver {
   Engine& engine_;
   KernelOptions options_;
   Environment environment_;
-  std::array<NetDevice, 2> devices_{NetDevice{.ifindex = kLoopbackIfindex, .native_xdp = false},
-                                    NetDevice{.ifindex = kNicIfindex, .native_xdp = true}};
-  std::vector<FileId> stats_;  // what BPF_ENABLE_STATS gave out
+  Timers timers_;
+  std::vector<NetDevice> devices_;  // of the network's interfaces
+  std::vector<FileId> stats_;       // what BPF_ENABLE_STATS gave out
 };
 
 }  // namespace xnic::vm

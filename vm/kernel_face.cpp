@@ -69,6 +69,8 @@ constexpr std::string_view kConfiguration =
     "CONFIG_LWTUNNEL_BPF=y\n"
     "CONFIG_DEFAULT_HOSTNAME=\"(none)\"\n"
     "CONFIG_LOCALVERSION=\"\"\n";
+static_assert(kConfiguration.find("CONFIG_HZ=250\n") != std::string_view::npos &&
+              kTicksPerSecond == 250);
 
 btf* kernel_types() {
   const auto object = ElfFile::parse({xnic_kernel_types_start, xnic_kernel_types_end});

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 namespace xnic::vm {
@@ -10,6 +11,7 @@ namespace xnic::vm {
 // is a Linux 6.18 with the types of vm/kernel_types.bpf.c, so that an object loads the same on
 // every host. Test: tests/vm/objects_test.cpp.
 inline constexpr std::string_view kKernelRelease = "6.18.0";
+inline constexpr uint32_t kTicksPerSecond = 250;  // CONFIG_HZ
 
 // In the form of /boot/config.
 std::string_view kernel_configuration();

@@ -91,6 +91,8 @@ class Map {
   // The key after `key` in the map's own order; the first where key is null or not in the map
   // (where Linux does so). -ENOENT after the last.
   virtual int next_key(const uint8_t* key, uint8_t* next) = 0;
+  // Copies the key of a value that lookup() gave. False for types whose values can't hold a timer.
+  virtual bool key_of(const uint8_t*, uint8_t*) const { return false; }
 
   // Memory that a program may address directly through BPF_PSEUDO_MAP_VALUE. Empty if the type
   // has none; only single-entry arrays do.

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "vm/hook.h"
+#include "vm/network.h"
 
 namespace xnic::vm {
 
@@ -27,8 +28,5 @@ struct NetDevice {
 
   Hook& hook(HookPoint point) { return hooks[static_cast<size_t>(point)]; }
 };
-
-inline constexpr uint32_t kLoopbackIfindex = 1;
-inline constexpr uint32_t kNicIfindex = 2;  // nic0
 
 }  // namespace xnic::vm

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -30,6 +31,21 @@ enum class ChecksumState : uint8_t {
   complete,     // SkbFields::checksum sums the bytes from the network header on
 };
 
+// Where a tunnel device is to send a packet, as bpf_skb_set_tunnel_key says. Addresses as they
+// stand in struct bpf_tunnel_key.
+struct Tunnel {
+  bool set = false;
+  bool v6 = false;
+  uint16_t flags = 0;  // TUNNEL_* of Linux, host byte order
+  uint32_t id = 0;
+  uint8_t tos = 0;
+  uint8_t ttl = 0;
+  uint32_t label = 0;
+  std::array<uint8_t, 16> source{};
+  std::array<uint8_t, 16> destination{};
+  std::vector<uint8_t> options{};
+};
+
 // The fields of struct sk_buff that a tc program can read or write and that do not follow from
 // the bytes. Zero in a fresh packet. Byte order as in __sk_buff (linux/bpf.h).
 struct SkbFields {
@@ -52,6 +68,7 @@ struct SkbFields {
   uint32_t gso_segs = 0;
   uint32_t gso_size = 0;  // not 0: the packet is to be segmented
   uint64_t hwtstamp = 0;
+  Tunnel tunnel{};
 
   // What helpers keep or observe, and no field of __sk_buff shows.
   uint32_t gso_type = 0;  // SKB_GSO_*, see vm/helpers/skb_room.cpp
@@ -173,8 +190,9 @@ class alignas(64) Packet {
   uint64_t id = 0;  // 1 for the first packet of a capture
   uint32_t ingress_ifindex = 0;
   uint32_t rx_queue_index = 0;
-  uint32_t ifindex = 0;  // the device the packet is at now
-  uint32_t rx_hash = 0;  // RSS hash of the parser
+  uint32_t ifindex = 0;         // the device the packet is at now
+  uint32_t egress_ifindex = 0;  // while the program of a devmap entry runs: where it is going
+  uint32_t rx_hash = 0;         // RSS hash of the parser
   SkbFields skb;
   HeaderOffsets headers;
 

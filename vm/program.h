@@ -59,7 +59,7 @@ class Engine {
 // address, that of a BPF_PSEUDO_MAP_VALUE or _IDX_VALUE load the address inside the map's value,
 // and that of BPF_PSEUDO_FUNC the index of the function's first instruction; src_reg keeps the
 // kind.
-class Program {
+class Program : public std::enable_shared_from_this<Program> {
  public:
   const ProgramSpec& spec() const { return spec_; }
   bpf_prog_type type() const { return static_cast<bpf_prog_type>(spec_.type); }

@@ -2,7 +2,7 @@
 // xdp_is_valid_access and tc_cls_act_is_valid_access and what its rewrites read and write.
 // Left out: a negative immediate stored to queue_mapping, which Linux takes and this ignores as it
 // does the same number from a register; sockets (`sk` reads as NULL, the socket fields are
-// refused), devmap programs' egress_ifindex. Test: tests/vm/program_type_test.cpp, and the kernel
+// refused). Test: tests/vm/program_type_test.cpp, and the kernel
 // comparison.
 #include "vm/program_type.h"
 
@@ -63,6 +63,9 @@ constexpr std::array kXdpFields = {
                 [](const Packet& p) -> uint64_t { return p.ingress_ifindex; }),
     whole_field("rx_queue_index", offsetof(xdp_md, rx_queue_index), 4,
                 [](const Packet& p) -> uint64_t { return p.rx_queue_index; }),
+    // Of programs for devmap entries alone.
+    whole_field("egress_ifindex", offsetof(xdp_md, egress_ifindex), 4,
+                [](const Packet& p) -> uint64_t { return p.egress_ifindex; }),
 };
 
 constexpr std::array kSkbFields = {
@@ -223,6 +226,9 @@ Action tc_action(uint32_t code) {
 std::string_view socket_filter_verdict(uint32_t code) { return code == 0 ? "DROP" : "KEEP"; }
 Action socket_filter_action(uint32_t code) { return code == 0 ? Action::drop : Action::pass; }
 
+std::string_view no_verdict(uint32_t) { return "NONE"; }
+Action no_action(uint32_t) { return Action::pass; }
+
 constexpr std::array kProgramTypes = {
     // libbpf probes the kernel with trivial socket filters; no hook runs them.
     ProgramType{BPF_PROG_TYPE_SOCKET_FILTER, "socket_filter", kSocketFilter, sizeof(__sk_buff),
@@ -232,6 +238,8 @@ constexpr std::array kProgramTypes = {
     // Actions differ from classifiers in where tc runs them alone; no hook does.
     ProgramType{BPF_PROG_TYPE_SCHED_ACT, "sched_act", kTc, sizeof(__sk_buff), kSkbFields,
                 tc_verdict, tc_action},
+    // By a trivial one libbpf asks whether there is bpf_probe_read_kernel; no hook runs them.
+    ProgramType{BPF_PROG_TYPE_TRACEPOINT, "tracepoint", kTracepoint, 0, {}, no_verdict, no_action},
     ProgramType{BPF_PROG_TYPE_XDP, "xdp", kXdp, sizeof(xdp_md), kXdpFields, xdp_verdict,
                 xdp_action},
 };
@@ -254,6 +262,11 @@ uint32_t kept_bytes(const ContextField& field) {
   return std::find(kShort.begin(), kShort.end(), field.name) != kShort.end() ? 2 : field.size;
 }
 
+// No interface has index 0: a packet that goes nowhere has no such field.
+bool has_field(const Packet& packet, const ContextField& field) {
+  return field.name != "egress_ifindex" || packet.egress_ifindex != 0;
+}
+
 bool is_control_block(uint32_t offset, uint32_t size) {
   return offset >= kControlBlock && offset + size <= kControlBlockEnd;
 }
@@ -264,7 +277,7 @@ bool ProgramType::load(const Packet& packet, uint32_t offset, uint32_t size,
                        uint64_t& value) const {
   if (offset % size != 0) return false;
   const ContextField* f = field_at(fields, offset);
-  if (f == nullptr) return false;
+  if (f == nullptr || !has_field(packet, *f)) return false;
   const uint32_t inside = offset - f->offset;
   if (inside == 0 && size == f->size) {
     value = f->load(packet);

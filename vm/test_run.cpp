@@ -29,8 +29,6 @@ constexpr uint32_t kSkbHeadroom = 64;
 constexpr uint32_t kMaxSkbData = kFrameSize - kSkbHeadroom - kSharedInfoSize;
 constexpr uint32_t kMaxLegacyGsoSize = 65536;
 constexpr uint32_t kMaxGsoSegments = 65535;
-constexpr uint32_t kLoopback = 1;
-constexpr std::array<uint8_t, 6> kLoopbackAddress = {};
 constexpr uint32_t kMaxLiveBatch = 256;
 // Linux keeps two contexts and a frame in front of each live frame's data.
 constexpr uint32_t kLivePageHead = 112;
@@ -101,6 +99,7 @@ int run_repeatedly(Kernel& kernel, const Program& program, Packet& packet, uint3
     code = static_cast<uint32_t>(program.code().run(invocation));
     if (invocation.fault) return -EFAULT;
   }
+  kernel.timers().run_until(kernel.environment().now_ns, kernel.environment());
   const auto spent = std::chrono::duration_cast<std::chrono::nanoseconds>(
       std::chrono::steady_clock::now() - start);
   duration = static_cast<uint32_t>(spent.count() / repeat);
@@ -118,7 +117,7 @@ int run_live(Kernel& kernel, const Program& program, std::span<const uint8_t> da
   for (uint32_t i = 0; i < repeat; i++) {
     Packet packet;
     packet.assign(data, {.metadata = metadata, .linear = kLinearSize});
-    packet.ingress_ifindex = packet.ifindex = kLoopback;
+    packet.ingress_ifindex = packet.ifindex = kLoopbackIfindex;
     uint32_t code = 0;
     uint32_t took = 0;
     const int error = run_repeatedly(kernel, program, packet, 1, code, took);
@@ -144,6 +143,7 @@ long run_xdp(Kernel& kernel, const Program& program, bpf_attr& attr) {
   const uint32_t size = attr.test.data_size_in;
   uint32_t metadata = 0;
   uint32_t linear = kLinearSize;
+  uint32_t ifindex = kLoopbackIfindex;
   if (context) {
     if (context->data_meta != 0 || context->data_end > size || context->data > context->data_end) {
       return -EINVAL;
@@ -154,8 +154,12 @@ long run_xdp(Kernel& kernel, const Program& program, bpf_attr& attr) {
     linear = std::min(context->data_end - metadata, kLinearSize);
     if (context->egress_ifindex != 0) return -EINVAL;
     if (context->ingress_ifindex == 0 && context->rx_queue_index != 0) return -EINVAL;
-    if (context->ingress_ifindex > kLoopback) return -ENODEV;
-    if (context->rx_queue_index != 0) return -EINVAL;
+    if (context->ingress_ifindex != 0) {
+      const Interface* device = kernel.network().by_index(context->ingress_ifindex);
+      if (device == nullptr) return -ENODEV;
+      if (context->rx_queue_index >= device->queues) return -EINVAL;
+      ifindex = device->ifindex;
+    }
   }
   // A live frame has no fragments.
   const uint32_t whole = context ? context->data_end : kLinearSize;
@@ -167,7 +171,8 @@ long run_xdp(Kernel& kernel, const Program& program, bpf_attr& attr) {
 
   Packet packet;
   packet.assign({data, size}, {.metadata = metadata, .linear = linear});
-  packet.ingress_ifindex = packet.ifindex = kLoopback;
+  packet.ingress_ifindex = packet.ifindex = ifindex;
+  if (context) packet.rx_queue_index = context->rx_queue_index;
   uint32_t code = 0;
   uint32_t duration = 0;
   const int failed =
@@ -243,12 +248,14 @@ long run_skb(Kernel& kernel, const Program& program, bpf_attr& attr) {
   if (data == nullptr) return -EFAULT;
   std::optional<__sk_buff> context;
   if (const int error = copy_context_in(attr, context); error != 0) return error;
-  if (context && context->ifindex > kLoopback) return -ENODEV;
+  const uint32_t ifindex = context && context->ifindex != 0 ? context->ifindex : kLoopbackIfindex;
+  const Interface* device = kernel.network().by_index(ifindex);
+  if (device == nullptr) return -ENODEV;
 
   Packet packet;
   packet.assign({data, size}, {.headroom = kSkbHeadroom});
-  packet.ifindex = kLoopback;
-  packet.classify_ethernet(kLoopbackAddress);
+  packet.ifindex = ifindex;
+  packet.classify_ethernet(device->mac);
   packet.skb.wire_len = size;
   const uint32_t payload = size - kEthernetHeader;
   if (packet.skb.protocol == __builtin_bswap16(ETH_P_IP) && payload < sizeof(iphdr)) return -EINVAL;

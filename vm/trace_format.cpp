@@ -2,42 +2,21 @@
 // %pi4 %pI4 %pi6 %pI6 and %%, with the flags "0+- " and a width. Left out: kernel symbols (%pS and
 // %pB print the bare address). Test: tests/vm/trace_format_test.cpp.
 #include <arpa/inet.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include <array>
-#include <bit>
 #include <cctype>
 #include <cerrno>
 #include <cstring>
 
 #include <fmt/format.h>
 
+#include "vm/probe_read.h"
 #include "vm/trace_format.h"
 
 namespace xnic::vm {
 namespace {
 
-constexpr size_t kLongestLine = 1024;
-
-// Reads this process's memory as the kernel's probe reads do: bytes that are not mapped end the
-// read instead of the process. Gives the number of bytes read.
-size_t probe_read(void* to, uint64_t address, size_t size) {
-  iovec local{to, size};
-  iovec remote{std::bit_cast<void*>(address), size};
-  const ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
-  return got < 0 ? 0 : static_cast<size_t>(got);
-}
-
-std::string read_string(uint64_t address) {
-  std::string text;
-  while (text.size() < kLongestLine) {
-    char byte = 0;
-    if (probe_read(&byte, address + text.size(), 1) != 1 || byte == 0) break;
-    text.push_back(byte);
-  }
-  return text;
-}
+constexpr size_t kLongestLine = kTraceRoom;
 
 std::string pad(std::string text, std::string_view flags, size_t width) {
   if (text.size() >= width) return text;
@@ -101,7 +80,8 @@ bool ends_conversion(char c) {
 
 }  // namespace
 
-int format_trace(std::string& text, std::string_view format, std::span<const uint64_t> arguments) {
+int format_trace(std::string& text, std::string_view format, std::span<const uint64_t> arguments,
+                 size_t room) {
   const auto at = [&](size_t i) { return i < format.size() ? format[i] : '\0'; };
   size_t used = 0;
   for (size_t i = 0; i < format.size(); i++) {
@@ -134,7 +114,7 @@ int format_trace(std::string& text, std::string_view format, std::span<const uin
       } else if ((kind == 'k' || kind == 'u') && at(i + 2) == 's') {
         i += 2;
         if (!ends_conversion(at(i + 1))) return -EINVAL;
-        text += pad(read_string(argument), flags, width);
+        text += pad(probe_read_string(argument, kLongestLine), flags, width);
       } else if (kind == 'K' || kind == 'x' || kind == 's' || kind == 'S' || kind == 'B') {
         i++;
         const bool symbol = kind == 's' || kind == 'S' || kind == 'B';
@@ -144,13 +124,16 @@ int format_trace(std::string& text, std::string_view format, std::span<const uin
         while (std::isalnum(static_cast<unsigned char>(at(i + 1))) != 0) i++;
       } else if ((kind == 'i' || kind == 'I') && (at(i + 2) == '4' || at(i + 2) == '6')) {
         i += 2;
-        text += pad(ip_address(argument, kind == 'I', at(i) == '6'), flags, width);
+        // Linux does not even count an address for which there is no room at all.
+        if (text.size() < room) {
+          text += pad(ip_address(argument, kind == 'I', at(i) == '6'), flags, width);
+        }
       } else {
         return -EINVAL;
       }
     } else if (at(i) == 's') {
       if (!ends_conversion(at(i + 1))) return -EINVAL;
-      text += pad(read_string(argument), flags, width);
+      text += pad(probe_read_string(argument, kLongestLine), flags, width);
     } else if (at(i) == 'c') {
       text += pad(std::string(1, static_cast<char>(argument)), flags, width);
     } else {
@@ -168,7 +151,7 @@ int format_trace(std::string& text, std::string_view format, std::span<const uin
     used++;
   }
   const auto length = static_cast<int>(text.size());
-  if (text.size() >= kLongestLine) text.resize(kLongestLine - 1);
+  if (text.size() >= room) text.resize(room == 0 ? 0 : room - 1);
   return length;
 }
 

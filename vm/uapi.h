@@ -22,6 +22,16 @@ inline constexpr uint64_t kDecapIpv4 = 1u << 7;     // BPF_F_ADJ_ROOM_DECAP_L3_*
 inline constexpr uint64_t kDecapIpv6 = 1u << 8;
 inline constexpr uint32_t kChecksumComplete = 1u << 2;  // flag of BPF_PROG_TEST_RUN
 
+inline constexpr uint32_t kTimerAbsolute = 1u << 0;  // flags of bpf_timer_start
+inline constexpr uint32_t kTimerPinned = 1u << 1;
+inline constexpr uint32_t kNoTunnelKey = 1u << 4;       // flag of bpf_skb_set_tunnel_key
+inline constexpr uint32_t kTunnelFlags = 1u << 4;       // flag of bpf_skb_get_tunnel_key
+inline constexpr uint32_t kFibSkipNeighbour = 1u << 2;  // flags of bpf_fib_lookup
+inline constexpr uint32_t kFibTable = 1u << 3;
+inline constexpr uint32_t kFibSource = 1u << 4;
+inline constexpr uint32_t kFibMark = 1u << 5;
+inline constexpr int kFibNoSource = 9;  // its answer
+
 // Where a field lies in union bpf_attr.
 inline constexpr size_t kObjPathFd = 16;             // u32, BPF_OBJ_PIN and BPF_OBJ_GET
 inline constexpr size_t kAttachRelativeFd = 20;      // u32, BPF_PROG_ATTACH and DETACH

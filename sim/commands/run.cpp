@@ -16,7 +16,9 @@
 #include "nic/profile.h"
 #include "sim/attachment.h"
 #include "sim/commands/command.h"
+#include "sim/departures.h"
 #include "sim/events.h"
+#include "sim/net_file.h"
 #include "sim/progress.h"
 #include "sim/recorder.h"
 #include "sim/report.h"
@@ -42,6 +44,8 @@ struct Arguments {
   std::string capture;
   std::string nic = "generic-100g";
   std::vector<std::string> maps;
+  std::vector<std::string> networks;
+  std::vector<std::string> writes;
   std::string rate;
   std::string max_gap = "1s";
   uint64_t loops = 1;
@@ -92,6 +96,16 @@ void describe(CLI::App& app, Arguments& a) {
   app.add_option("--map", a.maps,
                  "fill a map before the run, from bpftool map dump's JSON (repeatable)")
       ->type_name("NAME=FILE.json")
+      ->expected(1)
+      ->take_all();
+  app.add_option("--net", a.networks,
+                 "interfaces, routes and neighbours, from TOML or from what ip -j prints "
+                 "(repeatable)")
+      ->type_name("FILE")
+      ->expected(1)
+      ->take_all();
+  app.add_option("--write", a.writes, "write what leaves an interface there (repeatable)")
+      ->type_name("INTERFACE=FILE.pcap")
       ->expected(1)
       ->take_all();
   app.add_option("--nic", a.nic, "NIC profile, by name or TOML file")
@@ -268,6 +282,15 @@ Result<void> write_report(const std::string& directory, const Json& json) {
   return (*file)->finish();
 }
 
+// Where packets come in, the interface of index kNicIfindex, has to be there.
+Result<vm::Network> network_of(const Arguments& a) {
+  auto network = read_network(a.networks);
+  if (!network || network->by_index(vm::kNicIfindex) != nullptr) return network;
+  return fail(ExitCode::bad_input,
+              "--net: no interface has the index {}, by which packets of the capture come in",
+              vm::kNicIfindex);
+}
+
 Result<ExitCode> run(const Arguments& a, const std::string& command) {
   if (a.untimed && !a.rate.empty()) {
     return fail(ExitCode::usage,
@@ -298,7 +321,11 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
   player_options.link_gbps = profile->link_gbps.value;
 
   const std::unique_ptr<vm::Engine> engine = make_engine(a.engine);
-  vm::Kernel kernel(*engine, {.possible_cpus = profile->cores.whole(), .seed = a.seed});
+  auto network = network_of(a);
+  if (!network) return tl::unexpected(network.error());
+  vm::Kernel kernel(
+      *engine,
+      {.possible_cpus = profile->cores.whole(), .seed = a.seed, .network = std::move(*network)});
   if (!a.bpffs.empty()) {
     if (auto kept = kernel.keep_pins_in(a.bpffs); !kept) return tl::unexpected(kept.error());
   }
@@ -329,6 +356,12 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
   for (const auto& object : attachments->objects) {
     report.warnings.insert(report.warnings.end(), object->notes().begin(), object->notes().end());
   }
+  NoRecord nothing;
+  const auto made_departures =
+      Departures::create(a.writes, kernel.network(),
+                         recorder != nullptr ? static_cast<OutcomeSink&>(*recorder) : nothing);
+  if (!made_departures) return tl::unexpected(made_departures.error());
+  Departures* const departures = made_departures->get();
   Progress progress(a.capture, isatty(STDERR_FILENO) != 0);
   // A capture that is played once at its own pace keeps its timestamps in the output.
   const bool own_time = a.loops == 1 && a.rate.empty();
@@ -338,7 +371,10 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
     auto more = player.next(frame);
     if (!more || !*more) return more;
     progress.step((*reader)->bytes());
-    if (!first_ns) first_ns = frame.timestamp_ns;
+    if (!first_ns) {
+      first_ns = frame.timestamp_ns;
+      departures->set_start(*first_ns);
+    }
     if (recorder != nullptr) {
       const auto simulated_ns = static_cast<int64_t>(frame.time_ps / 1000);
       recorder->starts(frame, own_time ? frame.timestamp_ns : *first_ns + simulated_ns);
@@ -357,11 +393,13 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
       reader.read(map, environment);
     };
   }
-  NoRecord nothing;
-  OutcomeSink& sink = recorder != nullptr ? static_cast<OutcomeSink&>(*recorder) : nothing;
+  options.network = &kernel.network();
+  options.copy_sent = [departures](const vm::Packet& copy, uint32_t ifindex, uint64_t time_ps) {
+    departures->copy_sent(copy, ifindex, time_ps);
+  };
   const auto start = std::chrono::steady_clock::now();
-  auto summary = a.untimed ? run_untimed(source, *attachments->hooks, options, sink)
-                           : run_timed(source, *attachments->hooks, options, sink);
+  auto summary = a.untimed ? run_untimed(source, *attachments->hooks, options, *departures)
+                           : run_timed(source, *attachments->hooks, options, *departures);
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
   progress.end();
   if (!summary) return tl::unexpected(summary.error());
@@ -390,6 +428,8 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
     written = recorder->paths();
     written.push_back((std::filesystem::path(a.output) / "report.json").string());
   }
+  if (auto finished = departures->finish(); !finished) return tl::unexpected(finished.error());
+  std::ranges::copy(departures->paths(), std::back_inserter(written));
   if (events_file != nullptr) {
     if (auto finished = events_file->finish(); !finished) return tl::unexpected(finished.error());
     written.push_back((std::filesystem::path(a.output) / "events.ndjson").string());

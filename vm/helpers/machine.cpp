@@ -1,16 +1,28 @@
-// Helpers that ask the machine that runs the program: its clock, its CPU, chance, its trace.
+// Helpers that ask the machine that runs the program: its clocks, its CPU, chance, its memory.
+// All clocks are the one of the run: the machine starts with it, never sleeps, and its time of day
+// begins at 0.
+// Test: tests/bpf/clocks, compared with Linux by tests/differential.
 #include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "vm/helpers/rows.h"
-#include "vm/trace_format.h"
+#include "vm/kernel_face.h"
+#include "vm/probe_read.h"
 
 namespace xnic::vm {
 namespace {
 
 uint64_t ktime_get_ns(Invocation& run, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
   return run.environment.now_ns;
+}
+
+// Ticks since five minutes before the start, where Linux lets its 32 low bits begin so that they
+// overflow early.
+uint64_t jiffies64(Invocation& run, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
+  constexpr uint64_t kNanosecondsPerTick = 1'000'000'000 / kTicksPerSecond;
+  constexpr uint32_t kFirstTick = 0u - 300 * kTicksPerSecond;
+  return kFirstTick + run.environment.now_ns / kNanosecondsPerTick;
 }
 
 uint64_t get_prandom_u32(Invocation& run, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
@@ -21,30 +33,54 @@ uint64_t get_smp_processor_id(Invocation& run, uint64_t, uint64_t, uint64_t, uin
   return run.environment.cpu;
 }
 
-uint64_t trace_printk(Invocation& run, uint64_t format, uint64_t size, uint64_t a, uint64_t b,
-                      uint64_t c) {
-  const auto* text = std::bit_cast<const char*>(format);
-  const auto* end = static_cast<const char*>(std::memchr(text, 0, size));
-  if (end == nullptr) return result(-EINVAL);
-  std::string line;
-  const std::array arguments{a, b, c};
-  const int length = format_trace(line, {text, end}, arguments);
-  if (length >= 0 && run.environment.trace) {
-    if (line.ends_with('\n')) line.pop_back();
-    run.environment.trace(line);
+// All CPUs are on one node.
+uint64_t get_numa_node_id(Invocation&, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
+  return 0;
+}
+
+// What Linux answers where nothing can be read: programs may not even try the lower half.
+int unreadable(uint64_t address) {
+  constexpr uint64_t kKernelHalf = 0xffff800000000000;
+  return address >= kKernelHalf ? -EFAULT : -ERANGE;
+}
+
+// What cannot be read becomes zeros.
+uint64_t probe_read_kernel(Invocation&, uint64_t to, uint64_t size, uint64_t from, uint64_t,
+                           uint64_t) {
+  if (probe_read(memory_at(to), from, size) == size) return 0;
+  std::memset(memory_at(to), 0, size);
+  return result(unreadable(from));
+}
+
+// Gives the length with the NUL that always ends the text.
+uint64_t probe_read_kernel_str(Invocation&, uint64_t to, uint64_t size, uint64_t from, uint64_t,
+                               uint64_t) {
+  if (size == 0) return 0;
+  bool mapped = false;
+  const std::string text = probe_read_string(from, size - 1, &mapped);
+  if (!mapped) {
+    std::memset(memory_at(to), 0, size);
+    return result(unreadable(from));
   }
-  return result(length);
+  std::memcpy(memory_at(to), text.c_str(), text.size() + 1);
+  return text.size() + 1;
 }
 
 using A = Argument;
 using R = Returns;
 constexpr std::array kRows = {
     XNIC_HELPER(ktime_get_ns, kAnyType, R::integer, {}, ktime_get_ns),
+    XNIC_HELPER(ktime_get_boot_ns, kAnyType, R::integer, {}, ktime_get_ns),
     XNIC_HELPER(ktime_get_coarse_ns, kAnyType, R::integer, {}, ktime_get_ns),
+    XNIC_HELPER(ktime_get_tai_ns, kAnyType, R::integer, {}, ktime_get_ns),
+    XNIC_HELPER(jiffies64, kAnyType, R::integer, {}, jiffies64),
     XNIC_HELPER(get_prandom_u32, kAnyType, R::integer, {}, get_prandom_u32),
     XNIC_HELPER(get_smp_processor_id, kAnyType, R::integer, {}, get_smp_processor_id),
-    XNIC_HELPER(trace_printk, kAnyType, R::integer,
-                {A::memory_read, A::size, A::any, A::any, A::any}, trace_printk, kGplOnly),
+    XNIC_HELPER(get_numa_node_id, kAnyType, R::integer, {}, get_numa_node_id),
+    XNIC_HELPER(probe_read_kernel, kAnyType, R::integer, {A::memory_write, A::size_or_zero, A::any},
+                probe_read_kernel, kGplOnly),
+    XNIC_HELPER(probe_read_kernel_str, kAnyType, R::integer,
+                {A::memory_write, A::size_or_zero, A::any}, probe_read_kernel_str, kGplOnly),
 };
 
 }  // namespace

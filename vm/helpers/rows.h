@@ -22,6 +22,7 @@ std::span<const Helper> callback_helpers();
 std::span<const Helper> event_helpers();
 std::span<const Helper> machine_helpers();
 std::span<const Helper> map_helpers();
+std::span<const Helper> network_helpers();
 std::span<const Helper> redirect_helpers();
 std::span<const Helper> skb_byte_helpers();
 std::span<const Helper> skb_checksum_helpers();
@@ -29,6 +30,9 @@ std::span<const Helper> skb_field_helpers();
 std::span<const Helper> skb_room_helpers();
 std::span<const Helper> skb_size_helpers();
 std::span<const Helper> xdp_byte_helpers();
+std::span<const Helper> text_helpers();
+std::span<const Helper> tunnel_helpers();
+std::span<const Helper> value_field_helpers();
 std::span<const Helper> xdp_helpers();
 
 // Arguments and answers as registers hold them; addresses are checked by the caller.

@@ -124,7 +124,8 @@ uint64_t clone_redirect(Invocation& run, uint64_t, uint64_t ifindex, uint64_t fl
   packet.unclone();
   // Only what has a link layer header goes to these devices.
   if (clone->headers.mac >= clone->headers.network) return result(-ERANGE);
-  run.clones.push_back({std::move(clone), {device, flags, true}});
+  run.clones.push_back(
+      {std::move(clone), {.kind = Redirect::Kind::interface, .ifindex = device, .flags = flags}});
   return 0;
 }
 

@@ -81,6 +81,13 @@ class Array : public Map {
     return offset > bytes || length > bytes - offset ? -EINVAL : 0;
   }
 
+  bool key_of(const uint8_t* value, uint8_t* key) const override {
+    const auto index =
+        static_cast<uint32_t>(static_cast<uint64_t>(value - values_.data()) / stride_);
+    std::memcpy(key, &index, sizeof(index));
+    return true;
+  }
+
   std::span<uint8_t> direct_value() override {
     if (spec_.max_entries != 1) return {};
     return {values_.data(), spec_.value_size};

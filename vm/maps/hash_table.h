@@ -86,6 +86,11 @@ class HashTable : public Map {
     return 0;
   }
 
+  bool key_of(const uint8_t* value, uint8_t* key) const override {
+    std::memcpy(key, value - key_bytes_, spec_.key_size);
+    return true;
+  }
+
  protected:
   uint8_t* value_of(Element* element) const { return element->key() + key_bytes_; }
   uint64_t hash(const uint8_t* key) const { return hash_bytes(key, spec_.key_size, seed_); }
@@ -128,6 +133,7 @@ class HashTable : public Map {
   virtual void read(Element* element, uint8_t* value, bool locked) = 0;
 
   void unlink(Element* element) {
+    spec_.fields.zero_timer(value_of(element));
     *link_to(element) = element->chain;
     (element->previous != nullptr ? element->previous->next : first_) = element->next;
     (element->next != nullptr ? element->next->previous : last_) = element->previous;
@@ -151,6 +157,7 @@ class HashTable : public Map {
 
   // Puts `fresh` where `old` is, in bucket and order.
   void replace(Element* old, Element* fresh, const uint8_t* key) {
+    spec_.fields.zero_timer(value_of(old));
     set_key(fresh, key);
     *link_to(old) = fresh;
     fresh->chain = old->chain;
