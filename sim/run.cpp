@@ -65,18 +65,24 @@ Environments::Environments(const RunOptions& options) : cores(options.profile.co
   const auto generator = [&](uint64_t index) {
     return vm::Prng(options.seed + index * 0xd1342543de82ef95ull);
   };
-  offload.prng = generator(0);
-  offload.counts_runs = options.counts_runs;
-  offload.trace = options.trace;
-  offload.record = options.record;
-  offload.network = options.network;
+  const auto set_up = [&](vm::Environment& environment, uint64_t index) {
+    environment.prng = generator(index);
+    environment.counts_runs = options.counts_runs;
+    environment.trace = options.trace;
+    environment.record = options.record;
+    environment.network = options.network;
+    if (!options.copy_sent) return;
+    environment.clone = [sent = options.copy_sent, &environment](const vm::Packet& packet,
+                                                                 const vm::Redirect& to) {
+      // What it sends in again is delivered, as what bpf_redirect sends in is.
+      if ((to.flags & BPF_F_INGRESS) != 0) return;
+      sent(packet, to.ifindex, environment.now_ns * nic::kPicosecondsPerNanosecond);
+    };
+  };
+  set_up(offload, 0);
   for (uint32_t cpu = 0; cpu < cores.size(); ++cpu) {
+    set_up(cores[cpu], cpu + 1);
     cores[cpu].cpu = cpu;
-    cores[cpu].prng = generator(cpu + 1);
-    cores[cpu].counts_runs = options.counts_runs;
-    cores[cpu].trace = options.trace;
-    cores[cpu].record = options.record;
-    cores[cpu].network = options.network;
     cores[cpu].timers = &timers;
   }
 }

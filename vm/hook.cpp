@@ -99,6 +99,9 @@ HookResult Hook::run_one(const std::shared_ptr<const Program>& program, Packet& 
   const uint64_t r0 = program->code().run(invocation);
   if (environment.counts_runs) program->count_run(Clock::now() - start);
 
+  if (environment.clone) {
+    for (const Clone& clone : invocation.clones) environment.clone(*clone.packet, clone.to);
+  }
   result.length_out = packet.length();
   result.instructions = invocation.instructions;
   result.redirect = invocation.redirect;

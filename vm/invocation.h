@@ -37,6 +37,8 @@ class Prng {
   uint64_t state_;
 };
 
+struct Redirect;
+
 // What a program can ask of the machine that runs it. One for each emulated CPU.
 struct Environment {
   uint64_t now_ns = 0;  // bpf_ktime_get_ns: simulated time
@@ -52,6 +54,8 @@ struct Environment {
   // Told after each record that a program gave to a ring buffer or perf event array, with this
   // environment as it is then. May be empty.
   std::function<void(Map&, const Environment&)> record{};
+  // Receives each copy that bpf_clone_redirect sends, once its program has ended. May be empty.
+  std::function<void(const Packet&, const Redirect&)> clone{};
 };
 
 // What the last bpf_redirect* left behind; read by the hook when the program returns REDIRECT.

@@ -118,7 +118,7 @@ uint64_t clone_redirect(Invocation& run, uint64_t, uint64_t ifindex, uint64_t fl
   const auto device = static_cast<uint32_t>(ifindex);
   if ((flags & ~uint64_t{BPF_F_INGRESS}) != 0) return result(-EINVAL);
   if (packet.skb.gso_size != 0 && packet.skb.gso_type == 0) return result(-EBADMSG);
-  if (device != kLoopbackIfindex && device != kNicIfindex) return result(-EINVAL);
+  if (run.environment.network->by_index(device) == nullptr) return result(-EINVAL);
   auto clone = std::make_unique<Packet>();
   clone->copy(packet);
   packet.unclone();
