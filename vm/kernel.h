@@ -169,7 +169,6 @@ class Kernel : public MapResolver, public ObjectResolver {
   std::shared_ptr<const Program> program_by_fd(int fd) override { return programs.by_fd(fd); }
   bool has_interface(uint32_t ifindex) override { return device(ifindex) != nullptr; }
   std::shared_ptr<PerfEvent> perf_event_by_fd(int fd) override { return perf_events.by_fd(fd); }
-  bool has_interface(uint32_t ifindex) override { return network().by_index(ifindex) != nullptr; }
 
   Engine& engine() { return engine_; }
   const KernelOptions& options() const { return options_; }
