@@ -27,6 +27,7 @@ constexpr std::array kOpenHelpers = {
     OpenHelper{BPF_FUNC_ktime_get_tai_ns, "bpf_ktime_get_tai_ns", "time"},
     OpenHelper{BPF_FUNC_jiffies64, "bpf_jiffies64", "time"},
     OpenHelper{BPF_FUNC_get_prandom_u32, "bpf_get_prandom_u32", "random numbers"},
+    OpenHelper{BPF_FUNC_get_hash_recalc, "bpf_get_hash_recalc", "the secret of flow hashes"},
     OpenHelper{BPF_FUNC_for_each_map_elem, "bpf_for_each_map_elem", "hash order"},
 };
 

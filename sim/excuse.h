@@ -5,8 +5,9 @@
 #include "sim/kernel_side.h"
 
 // What Linux itself leaves open, so that two kernels may rightly differ in it: time, random
-// numbers, the order of a hash, the victims of an LRU. Decided from what a program may call, which
-// errs towards excusing: a difference that is excused is still reported, with its reason.
+// numbers, flow hashes, the order of a hash, the victims of an LRU. Decided from what a program may
+// call, which errs towards excusing: a difference that is excused is still reported, with its
+// reason.
 namespace xnic::sim {
 
 // Why what `program` does may differ: "bpf_ktime_get_ns reads the clock"; empty if nothing that it
