@@ -3,6 +3,7 @@
 #include <linux/bpf.h>
 #include <linux/filter.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "vm/isa.h"
@@ -23,13 +24,13 @@ inline bool load_packet(const Packet& packet, const bpf_insn& insn, uint64_t* r)
     if (offset >= SKF_NET_OFF) {
       offset += packet.network_offset() - SKF_NET_OFF;
     } else if (offset >= SKF_LL_OFF) {
-      offset -= SKF_LL_OFF;
+      offset += packet.mac_offset() - SKF_LL_OFF;
     } else {
       return false;
     }
   }
   const uint32_t width = op.width;
-  if (offset < 0 || offset + width > packet.length()) return false;
+  if (offset < std::min(packet.mac_offset(), 0) || offset + width > packet.length()) return false;
   const auto linear = static_cast<int64_t>(packet.linear_length());
   uint64_t value = 0;
   for (int64_t at = offset; at < offset + width; ++at) {

@@ -156,6 +156,8 @@ int Packet::adjust_meta(int32_t delta) {
 
 int Packet::adjust_tail(int32_t delta) {
   if (!fragments_.empty()) {
+    // Linux negates it, and it stays negative: there is nothing to take.
+    if (delta == INT32_MIN) return 0;
     if (delta < 0) return shrink_fragments(static_cast<uint32_t>(-static_cast<int64_t>(delta)));
     // The last fragment may grow to the end of its page.
     const size_t used = (fragments_.size() - 1) % kFragmentSize + 1;
@@ -186,9 +188,9 @@ void Packet::untag_vlan() {
   uint16_t ethertype;
   std::memcpy(&ethertype, data_ + kMacAddresses, sizeof ethertype);
   if (!is_vlan(ethertype)) return;
-  // Metadata that XDP left in front moves along.
-  std::memmove(data_meta_ + kVlanTag, data_meta_, metadata_length());
   skb.vlan_tci = remove_vlan_tag();
+  // Metadata that XDP left in front moves along.
+  std::memmove(data_meta_, data_meta_ - kVlanTag, metadata_length());
   skb.vlan_present = true;
   skb.vlan_proto = ethertype;
 }

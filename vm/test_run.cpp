@@ -256,13 +256,16 @@ long run_skb(Kernel& kernel, const Program& program, bpf_attr& attr) {
   packet.assign({data, size}, {.headroom = kSkbHeadroom});
   packet.ifindex = ifindex;
   packet.classify_ethernet(device->mac);
-  packet.skb.wire_len = size;
   const uint32_t payload = size - kEthernetHeader;
   if (packet.skb.protocol == __builtin_bswap16(ETH_P_IP) && payload < sizeof(iphdr)) return -EINVAL;
   if (packet.skb.protocol == __builtin_bswap16(ETH_P_IPV6) && payload < sizeof(ipv6hdr)) {
     return -EINVAL;
   }
+  // A socket sees what follows the link layer.
+  const bool has_link_layer = program.type() != BPF_PROG_TYPE_SOCKET_FILTER;
+  if (!has_link_layer) packet.pull(kEthernetHeader);
   if (context) {
+    packet.skb.wire_len = packet.length();
     if (const int error = fields_from_context(packet, *context); error != 0) return error;
   }
   if (attr.test.flags != 0) {
@@ -274,6 +277,10 @@ long run_skb(Kernel& kernel, const Program& program, bpf_attr& attr) {
   if (const int error = run_repeatedly(kernel, program, packet, attr.test.repeat, code, duration);
       error != 0) {
     return error;
+  }
+  if (!has_link_layer) {
+    packet.push(kEthernetHeader);
+    std::fill_n(packet.data(), kEthernetHeader, uint8_t{0});
   }
   // Linux stops with a bug where the program cut off what is to be summed.
   const int64_t network = packet.network_offset();
@@ -305,6 +312,7 @@ long test_run(Kernel& kernel, bpf_attr& attr) {
   switch (program->type()) {
     case BPF_PROG_TYPE_XDP:
       return run_xdp(kernel, *program, attr);
+    case BPF_PROG_TYPE_SOCKET_FILTER:
     case BPF_PROG_TYPE_SCHED_CLS:
     case BPF_PROG_TYPE_SCHED_ACT:
       return run_skb(kernel, *program, attr);

@@ -138,6 +138,21 @@ TEST_F(Skb, LosesMetadataWhereItsBufferIsExchanged) {
   EXPECT_EQ(packet_.metadata_length(), 0u);
 }
 
+// skb_reorder_vlan_header() of Linux takes it along.
+TEST_F(Skb, KeepsMetadataWhileATagMovesIntoTheFieldsOnReceive) {
+  Bytes tagged = frame(100);
+  const Bytes tag = {0x81, 0x00, 0x20, 0x64};
+  tagged.insert(tagged.begin() + 12, tag.begin(), tag.end());
+  packet_.assign(tagged);
+  ASSERT_EQ(packet_.adjust_meta(-8), 0);
+  std::memcpy(packet_.data_meta(), "metadata", 8);
+  packet_.classify_ethernet(packet_.linear().first<6>());
+  packet_.receive();
+  EXPECT_EQ(packet_.bytes(), frame(100));
+  ASSERT_EQ(packet_.metadata_length(), 8u);
+  EXPECT_EQ(std::memcmp(packet_.data_meta(), "metadata", 8), 0);
+}
+
 TEST_F(Skb, LeavesACloneForTheMachineToSend) {
   arrive(frame(9000));
   packet_.skb.mark = 7;

@@ -1,6 +1,7 @@
 // BPF_PROG_TEST_RUN: sizes, contexts, room for answers and their errors, held against the running
 // kernel.
 #include <gtest/gtest.h>
+#include <linux/filter.h>
 #include <net/if.h>
 
 #include <array>
@@ -10,6 +11,7 @@
 
 #include "tests/support/bpf_host.h"
 #include "vm/interpreter.h"
+#include "vm/program_type.h"
 
 namespace xnic::vm {
 namespace {
@@ -148,11 +150,65 @@ TEST_P(TestRunAgainstKernel, AnswersOddAttributesAlike) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, TestRunAgainstKernel,
-                         testing::Values(BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_SCHED_CLS),
+                         testing::Values(BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_SCHED_CLS,
+                                         BPF_PROG_TYPE_SOCKET_FILTER),
                          [](const auto& row) {
-                           return row.param == BPF_PROG_TYPE_XDP ? std::string("xdp")
-                                                                 : std::string("sched_cls");
+                           return std::string(find_program_type(row.param)->name);
                          });
+
+// Runs a program that gives one field of its context, or bytes of the packet, on both sides.
+class TestRunPrograms : public testing::Test {
+ protected:
+  void SetUp() override { XNIC_NEEDS_REAL_KERNEL(); }
+
+  void same(bpf_prog_type type, const test::Instructions& program, const test::RunRequest& request,
+            const std::string& what) {
+    const test::Descriptor ours = emulated_.load(type, program);
+    const test::Descriptor theirs = real_.load(type, program);
+    ASSERT_EQ(ours.error(), 0) << what;
+    ASSERT_EQ(theirs.error(), 0) << what;
+    const test::RunAnswer answer = emulated_.run(ours.fd(), request);
+    const test::RunAnswer expected = real_.run(theirs.fd(), request);
+    EXPECT_EQ(answer, expected) << what << ": " << difference(answer, expected);
+  }
+
+  static test::RunRequest request(bool with_context) {
+    test::RunRequest made;
+    for (uint8_t i = 0; i < 100; ++i) made.data.push_back(i);
+    if (with_context) made.context = Bytes(sizeof(__sk_buff));
+    return made;
+  }
+
+  Interpreter engine_;
+  Kernel kernel_{engine_};
+  test::EmulatedKernel emulated_{kernel_};
+  test::RealKernel real_;
+};
+
+TEST_F(TestRunPrograms, SeeTheLengthOnTheWireOnlyWithAContext) {
+  for (const bool with_context : {false, true}) {
+    for (const size_t field : {offsetof(__sk_buff, wire_len), offsetof(__sk_buff, len)}) {
+      const test::Instructions program = {
+          test::load(4, test::r0, test::r1, static_cast<int16_t>(field)), test::leave()};
+      same(BPF_PROG_TYPE_SCHED_CLS, program, request(with_context),
+           fmt::format("offset {}, context {}", field, with_context));
+    }
+  }
+}
+
+TEST_F(TestRunPrograms, OfASocketSeeWhatFollowsTheLinkLayer) {
+  constexpr auto kLength = static_cast<int16_t>(offsetof(__sk_buff, len));
+  same(BPF_PROG_TYPE_SOCKET_FILTER, {test::load(4, test::r0, test::r1, kLength), test::leave()},
+       request(true), "length");
+  for (const int32_t offset : {0, 1, 82, 83, 85, 86, -1, SKF_NET_OFF, SKF_NET_OFF + 82,
+                               SKF_NET_OFF + 83, SKF_LL_OFF, SKF_LL_OFF + 13, SKF_LL_OFF + 97}) {
+    bpf_insn read{};
+    read.code = BPF_LD | BPF_ABS | BPF_W;
+    read.imm = offset;
+    same(BPF_PROG_TYPE_SOCKET_FILTER, {test::move(test::r6, test::r1), read, test::leave()},
+         request(true), fmt::format("load at {}", offset));
+  }
+}
 
 }  // namespace
 }  // namespace xnic::vm
