@@ -25,6 +25,7 @@ constexpr std::array kOpenHelpers = {
     OpenHelper{BPF_FUNC_ktime_get_boot_ns, "bpf_ktime_get_boot_ns", "time"},
     OpenHelper{BPF_FUNC_ktime_get_coarse_ns, "bpf_ktime_get_coarse_ns", "time"},
     OpenHelper{BPF_FUNC_ktime_get_tai_ns, "bpf_ktime_get_tai_ns", "time"},
+    OpenHelper{BPF_FUNC_timer_start, "bpf_timer_start", "time"},
     OpenHelper{BPF_FUNC_jiffies64, "bpf_jiffies64", "time"},
     OpenHelper{BPF_FUNC_get_prandom_u32, "bpf_get_prandom_u32", "random numbers"},
     OpenHelper{BPF_FUNC_for_each_map_elem, "bpf_for_each_map_elem", "hash order"},
