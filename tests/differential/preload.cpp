@@ -69,6 +69,51 @@ std::set<Bytes> networks(const std::set<Bytes>& addresses, uint8_t bits) {
   return keys;
 }
 
+// Some entries of maps that redirects go through: the loopback device, and CPU 0 with a queue.
+void fill_redirects(KernelSide& side) {
+  const auto fill = [&](const char* name, uint8_t key, uint8_t value) {
+    const SideMap* map = side.map(name);
+    if (map == nullptr) return;
+    EXPECT_EQ(side.update(*map, {key, 0, 0, 0}, value_of(*map, value)), 0) << name;
+  };
+  for (const uint8_t key : {uint8_t{0}, uint8_t{2}}) {
+    fill("devices", key, 1);
+    fill("devices_by_key", key, 1);
+  }
+  fill("cpus", 0, 64);
+}
+
+// Services of a load balancer: every second destination of TCP and UDP over IPv4 up to a number
+// that fits for all captures, and four servers on the part of the ring that they share.
+void fill_balancer(KernelSide& side, std::span<const Bytes> packets) {
+  const SideMap* services = side.map("services");
+  const SideMap* ring = side.map("ring");
+  const SideMap* servers = side.map("servers");
+  if (services == nullptr || ring == nullptr || servers == nullptr) return;
+  constexpr size_t kMostServices = 8;
+  constexpr uint32_t kSlots = 67;
+  std::set<Bytes> keys;
+  for (const Bytes& packet : packets) {
+    if (keys.size() == kMostServices) break;
+    const bool is_ipv4 = packet.size() >= 38 && packet[12] == 8 && packet[13] == 0;
+    if (!is_ipv4 || packet[14] != 0x45 || (packet[23] != 6 && packet[23] != 17)) continue;
+    Bytes key(packet.begin() + 30, packet.begin() + 34);
+    key.insert(key.end(), {packet[36], packet[37], packet[23], 0});
+    keys.insert(key);
+  }
+  fill_every_second(side, services, keys, 0);
+  for (uint8_t server = 0; server < 4; ++server) {
+    Bytes value(servers->value_size);
+    const uint8_t address[] = {10, 200, 0, static_cast<uint8_t>(server + 1)};
+    std::copy(std::begin(address), std::end(address), value.begin());
+    EXPECT_EQ(side.update(*servers, {server, 0, 0, 0}, value), 0);
+  }
+  for (uint32_t slot = 0; slot < kSlots; ++slot) {
+    const Bytes key = {static_cast<uint8_t>(slot), 0, 0, 0};
+    EXPECT_EQ(side.update(*ring, key, value_of(*ring, static_cast<uint8_t>(slot % 4))), 0);
+  }
+}
+
 }  // namespace
 
 void preload(KernelSide& side, std::span<const Bytes> packets) {
@@ -81,6 +126,9 @@ void preload(KernelSide& side, std::span<const Bytes> packets) {
   fill_every_second(side, side.map("filter_ipv6"), ipv6, kAllFlags);
   fill_every_second(side, side.map("filter_ports"), ports_as_keys(packets), kAllFlags);
   fill_every_second(side, side.map("filter_ethernet"), fields(packets, 0, 6, 6), kAllFlags);
+
+  fill_redirects(side);
+  fill_balancer(side, packets);
 
   const SideMap* slots = side.map("programs");
   if (slots == nullptr || slots->type != BPF_MAP_TYPE_PROG_ARRAY) return;
