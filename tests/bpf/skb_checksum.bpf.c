@@ -93,6 +93,9 @@ static __always_inline void take_differences(__be32* a, __be32* b) {
   note_sum(key++, bpf_csum_diff(a, 32, a, 32, -1));
   note_sum(key++, bpf_csum_diff(a, 2, b, 4, 0));
   note_sum(key++, bpf_csum_diff(a, 4, b, 7, 0));
+  note_sum(key++, bpf_csum_diff(a, 3, b, 5, b[4]));
+  note_sum(key++, bpf_csum_diff(a, 1, 0, 0, b[4]));
+  note_sum(key++, bpf_csum_diff(0, 0, b, 31, b[4]));
   note_sum(key++, bpf_csum_diff(0, 0, b, 0, a[2]));
   __be32 none[8] = {}, all[8];
   __builtin_memset(all, 0xff, sizeof all);
@@ -104,11 +107,30 @@ static __always_inline void take_differences(__be32* a, __be32* b) {
   note_sum(key++, bpf_csum_diff(none, 32, all, 32, 0));
 }
 
+/* More than the stack holds. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u8[2048]);
+} long_value SEC(".maps");
+
+static __always_inline void take_long_differences(struct __sk_buff* skb) {
+  __u32 key = 0;
+  __u8* value = bpf_map_lookup_elem(&long_value, &key);
+  if (!value) return;
+  for (int i = 0; i < 32; ++i) bpf_skb_load_bytes(skb, 3 * i, value + 64 * i, 64);
+  note_sum(28, bpf_csum_diff(0, 0, (void*)value, 2048, 0));
+  note_sum(29, bpf_csum_diff((void*)value, 1024, (void*)value + 1024, 1024, 7));
+  note_sum(30, bpf_csum_diff((void*)value, 2047, 0, 0, 7));
+}
+
 SEC("tc")
 int differences_at_tc(struct __sk_buff* skb) {
   __be32 words[16] = {};
   if (bpf_skb_load_bytes(skb, 0, words, sizeof words)) return TC_ACT_SHOT;
   take_differences(words, words + 8);
+  take_long_differences(skb);
   return TC_ACT_OK;
 }
 

@@ -31,6 +31,8 @@ using sim::SideProgram;
 
 namespace fs = std::filesystem;
 
+constexpr uint32_t kChecksumComplete = 1u << 2;  // BPF_F_TEST_SKB_CHECKSUM_COMPLETE
+
 std::vector<std::string> files_in(const fs::path& folder, std::string_view prefix,
                                   std::string_view suffix) {
   std::vector<std::string> found;
@@ -112,7 +114,8 @@ std::vector<Bytes> odd_packets() {
   return packets;
 }
 
-// Every second tc packet brings a context of its own.
+// Every second tc packet brings a context of its own, every fourth its checksum, which the program
+// has to keep right or lose its answer.
 RunRequest request_of(const Bytes& packet, bpf_prog_type type, size_t number) {
   RunRequest request = sim::request_for(packet, type);
   if (type == BPF_PROG_TYPE_SCHED_CLS && number % 2 == 1) {
@@ -125,6 +128,7 @@ RunRequest request_of(const Bytes& packet, bpf_prog_type type, size_t number) {
     const auto* bytes = reinterpret_cast<const uint8_t*>(&context);
     request.context.assign(bytes, bytes + sizeof context);
   }
+  if (type == BPF_PROG_TYPE_SCHED_CLS && number % 4 == 2) request.flags = kChecksumComplete;
   return request;
 }
 
