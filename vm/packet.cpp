@@ -237,7 +237,7 @@ bool Packet::ensure_linear(uint32_t count) {
 }
 
 void Packet::push(uint32_t count) {
-  // The length of the metadata stays, not its place.
+  // The length of the metadata stays, not its place; Linux lets it begin in front of the buffer.
   const uint32_t metadata = std::min(metadata_length(), headroom() - count);
   data_ -= count;
   data_meta_ = data_ - metadata;

@@ -124,9 +124,9 @@ TEST_F(Skb, LosesMetadataWhereItsBufferIsExchanged) {
     packet_.receive();
   };
   with_metadata();
-  EXPECT_EQ(call(BPF_FUNC_skb_change_head, 256, 0), 0);
+  EXPECT_EQ(call(BPF_FUNC_skb_change_head, 200, 0), 0);
   EXPECT_EQ(packet_.metadata_length(), 8u);
-  EXPECT_EQ(call(BPF_FUNC_skb_change_head, 1, 0), 0);
+  EXPECT_EQ(call(BPF_FUNC_skb_change_head, 57, 0), 0);
   EXPECT_EQ(packet_.metadata_length(), 0u);
   with_metadata();
   EXPECT_EQ(call(BPF_FUNC_skb_change_tail, 3520, 0), 0);
