@@ -8,7 +8,7 @@
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 32);
+  __uint(max_entries, 128);
   __type(key, __u32);
   __type(value, __s64);
 } answers SEC(".maps");

@@ -1,5 +1,6 @@
 /* Checksums kept right while packets are rewritten, and sums of differences. */
-#include <linux/bpf.h>
+#include "answers.h"
+
 #include <linux/if_ether.h>
 #include <linux/ip.h>
 #include <linux/pkt_cls.h>
@@ -7,24 +8,11 @@
 #include <linux/udp.h>
 
 #include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 
 #define L3 14
 #define L3_CHECKSUM (L3 + 10)
 #define SOURCE (L3 + 12)
 #define L4 (L3 + 20)
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 64);
-  __type(key, __u32);
-  __type(value, __s64);
-} answers SEC(".maps");
-
-static __always_inline void note(__u32 key, __s64 value) {
-  __s64* slot = bpf_map_lookup_elem(&answers, &key);
-  if (slot) *slot = value;
-}
 
 /* Source NAT as a firewall does it: address, then port. */
 SEC("tc")
@@ -66,17 +54,8 @@ int replace_in_every_way(struct __sk_buff* skb) {
   return TC_ACT_OK;
 }
 
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 32);
-  __type(key, __u32);
-  __type(value, __s64);
-} sums SEC(".maps");
-
-static __always_inline void note_sum(__u32 key, __s64 value) {
-  __s64* slot = bpf_map_lookup_elem(&sums, &key);
-  if (slot) *slot = value;
-}
+/* Sums have the numbers behind. */
+static __always_inline void note_sum(__u32 key, __s64 value) { note(64 + key, value); }
 
 static __always_inline void take_differences(__be32* a, __be32* b) {
   __u32 key = 0;

@@ -1,21 +1,8 @@
 /* What an sk_buff has besides its bytes. */
-#include <linux/bpf.h>
+#include "answers.h"
+
 #include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
-
-#include <bpf/bpf_helpers.h>
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 64);
-  __type(key, __u32);
-  __type(value, __s64);
-} answers SEC(".maps");
-
-static __always_inline void note(__u32 key, __s64 value) {
-  __s64* slot = bpf_map_lookup_elem(&answers, &key);
-  if (slot) *slot = value;
-}
 
 SEC("tc")
 int packet_type(struct __sk_buff* skb) {

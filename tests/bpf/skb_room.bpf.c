@@ -1,26 +1,14 @@
 /* Room for headers: tunnels put on and taken off, IPv4 and IPv6 made of each other. */
-#include <linux/bpf.h>
+#include "answers.h"
+
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 
 #include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 
 /* Newer than the header. */
 #define DECAP_IPV4 (1ULL << 7)
 #define DECAP_IPV6 (1ULL << 8)
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 64);
-  __type(key, __u32);
-  __type(value, __s64);
-} answers SEC(".maps");
-
-static __always_inline void note(__u32 key, __s64 value) {
-  __s64* slot = bpf_map_lookup_elem(&answers, &key);
-  if (slot) *slot = value;
-}
 
 static __always_inline void look(struct __sk_buff* skb, __u32 key) {
   note(key, (__u64)skb->protocol << 32 | skb->len);
@@ -55,9 +43,7 @@ static __always_inline int encapsulate(struct __sk_buff* skb, __u32 key, __u32 s
 }
 
 SEC("tc")
-int ipip(struct __sk_buff* skb) {
-  return encapsulate(skb, 10, 20, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4);
-}
+int ipip(struct __sk_buff* skb) { return encapsulate(skb, 10, 20, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4); }
 
 SEC("tc")
 int ip6_gre(struct __sk_buff* skb) {

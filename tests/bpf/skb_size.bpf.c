@@ -1,24 +1,12 @@
 /* The ends of an sk_buff moved by amounts from the frame, and VLAN tags. */
-#include <linux/bpf.h>
+#include "answers.h"
+
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 
 #include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 
 #define MAX_LENGTH 16064
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 64);
-  __type(key, __u32);
-  __type(value, __s64);
-} answers SEC(".maps");
-
-static __always_inline void note(__u32 key, __s64 value) {
-  __s64* slot = bpf_map_lookup_elem(&answers, &key);
-  if (slot) *slot = value;
-}
 
 static __always_inline __u32 number(struct __sk_buff* skb) {
   __u8 first[2] = {};
