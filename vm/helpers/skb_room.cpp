@@ -80,7 +80,8 @@ void push_room(Packet& packet, uint32_t offset, uint32_t count) {
 
 // 0 or -errno.
 int pop_room(Packet& packet, uint32_t offset, uint32_t count) {
-  if (!packet.ensure_linear(offset + count)) return -ENOMEM;
+  const uint64_t end = uint64_t{offset} + count;
+  if (end > packet.length() || !packet.ensure_linear(offset + count)) return -ENOMEM;
   const KeptHeaders headers(packet);
   remove_from_sum(packet, {packet.data() + offset, count});
   std::memmove(packet.data() + count, packet.data(), offset);

@@ -64,7 +64,8 @@ uint64_t skb_change_head(Invocation& run, uint64_t, uint64_t room, uint64_t flag
 // At tc ingress the packet's sum leaves out the link layer, which counts while a tag is moved.
 void count_mac_header(Packet& packet, bool counts) {
   if (!packet.skb.at_ingress || packet.skb.checksum_state != ChecksumState::complete) return;
-  const std::span<const uint8_t> header{packet.data() + packet.mac_offset(), packet.skb.mac_length};
+  const std::span<const uint8_t> header{
+      packet.data(), std::min<uint32_t>(packet.skb.mac_length, packet.linear_length())};
   if (counts) {
     packet.skb.checksum = sum_add(packet.skb.checksum, sum_of(header));
   } else {
