@@ -205,7 +205,7 @@ TEST_F(Malformed, OptionsThatMakeNoSenseAreRefused) {
 
 TEST_F(Malformed, ARunTooLongForTheClockIsAnError) {
   auto packets = traces::samples(2);
-  packets[1].timestamp_ns = packets[0].timestamp_ns + 10'000'000'000'000'000;
+  packets[1].timestamp_ns = packets[0].timestamp_ns + 20'000'000'000'000'000;
   const std::string path = folder_.write("long.pcap", traces::make_pcap(packets, {}).bytes);
   expect_refused({"run", firewall_, "-r", path, "--max-gap", "9000000000s"}, 4, {"clock"});
 }

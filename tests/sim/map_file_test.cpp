@@ -20,7 +20,7 @@ namespace {
 using Bytes = std::vector<uint8_t>;
 
 std::string data_path(const std::string& name) {
-  return (std::filesystem::path(__FILE__).parent_path() / "data" / name).string();
+  return XNIC_SOURCE "/tests/sim/data/" + name;
 }
 
 std::string read_data(const std::string& name) {

@@ -115,7 +115,8 @@ TEST(RunCommand, PacketLinesStandInCaptureOrderAndAddUpToTheReport) {
     last_ns = line["sim_ns"];
     ++counted[line["hook"]][line["verdict"]];
   }
-  for (const json& hook : json_of(out + "/report.json")["hooks"]) {
+  const json report = json_of(out + "/report.json");
+  for (const json& hook : report["hooks"]) {
     EXPECT_EQ(json(counted[hook["hook"]]), hook["verdicts"]);
   }
 }
