@@ -169,7 +169,7 @@ class TestRunPrograms : public testing::Test {
     ASSERT_EQ(theirs.error(), 0) << what;
     const test::RunAnswer answer = emulated_.run(ours.fd(), request);
     const test::RunAnswer expected = real_.run(theirs.fd(), request);
-    EXPECT_EQ(answer, expected) << what << ": " << difference(answer, expected);
+    EXPECT_EQ(answer, expected) << what << ": " << test::difference(answer, expected);
   }
 
   static test::RunRequest request(bool with_context) {
