@@ -30,4 +30,9 @@ bool Btf::is_static_function(uint32_t type_id) const {
   return type != nullptr && btf_is_func(type) && btf_vlen(type) == BTF_FUNC_STATIC;
 }
 
+bool Btf::is_global_function(uint32_t type_id) const {
+  const btf_type* type = btf__type_by_id(parsed_, type_id);
+  return type != nullptr && btf_is_func(type) && btf_vlen(type) == BTF_FUNC_GLOBAL;
+}
+
 }  // namespace xnic::vm

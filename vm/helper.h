@@ -15,22 +15,25 @@ namespace xnic::vm {
 // What a helper wants in an argument register. Names after the kernel's ARG_* types.
 enum class Argument : uint8_t {
   none,
-  any,                  // any initialised value
-  context,              // the program's context, unmodified
-  function,             // a callback: the index of the first instruction of a static function
-  map,                  // a map, known when the program is verified
-  map_key,              // key_size readable bytes of the map argument
-  map_value,            // value_size readable bytes of the map argument
-  map_value_out,        // the same, writable; of a bloom filter, which only looks, readable
-  memory_read,          // readable bytes; the next argument is their size
-  memory_read_or_null,  // the same, or NULL
-  memory_write,         // writable bytes; the next argument is their size
-  size,                 // size of the memory before it, at least 1
-  size_or_zero,         // may be 0
-  u32_in_out,           // 4 bytes that are read and written, aligned
-  u64_out,              // 8 bytes that are written, aligned
+  any,                   // any initialised value
+  context,               // the program's context, unmodified
+  function,              // a callback: the index of the first instruction of a static function
+  map,                   // a map, known when the program is verified
+  map_key,               // key_size readable bytes of the map argument
+  map_value,             // value_size readable bytes of the map argument
+  map_value_out,         // the same, writable; of a bloom filter, which only looks, readable
+  memory_read,           // readable bytes; the next argument is their size
+  memory_read_or_null,   // the same, or NULL
+  memory_write,          // writable bytes; the next argument is their size
+  memory_write_or_null,  // the same, or NULL
+  size,                  // size of the memory before it, at least 1
+  size_or_zero,          // may be 0
+  u32_in_out,            // 4 bytes that are read and written, aligned
+  u64_out,               // 8 bytes that are written, aligned
   const_string,  // text with its NUL, in a map that is frozen and that programs may only read
   record,        // a ring buffer record of this run, neither submitted nor discarded yet
+  spin_lock,     // the bpf_spin_lock of a map value
+  timer,         // the bpf_timer of a map value
 };
 
 // record_or_null: so many bytes as r2 says.
@@ -55,6 +58,8 @@ struct Helper {
   std::array<Argument, 5> arguments;
   HelperFunction function;
   bool gpl_only = false;
+  // Packet pointers that the program holds are void after the call.
+  bool changes_packet = false;
 };
 
 std::span<const Helper> helpers();

@@ -12,7 +12,8 @@ namespace {
 // Engines perform a tail call themselves.
 constexpr std::array kEngineHelpers = {
     XNIC_HELPER(tail_call, kAnyType, Returns::none,
-                {Argument::context, Argument::map, Argument::any}, nullptr),
+                {Argument::context, Argument::map, Argument::any}, nullptr, kAnyLicense,
+                kChangesPacket),
 };
 
 // In the order of the files.

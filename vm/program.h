@@ -73,6 +73,10 @@ class Program {
   void bind(std::shared_ptr<Map> map) { bound_maps_.push_back(std::move(map)); }
   bool gpl_compatible() const { return gpl_compatible_; }
   const std::array<uint8_t, 8>& tag() const { return tag_; }
+  // Instructions that were looked at when values were followed, 0 if they were not; and what the
+  // verifier had to say.
+  uint64_t verified_instructions() const { return verified_instructions_; }
+  const std::string& verifier_log() const { return verifier_log_; }
 
   const Code& code() const { return *code_; }
   // Called once by the Kernel, before the program is shared.
@@ -95,6 +99,8 @@ class Program {
   std::unique_ptr<Code> code_;
   std::array<uint8_t, 8> tag_{};
   bool gpl_compatible_ = false;
+  uint64_t verified_instructions_ = 0;
+  std::string verifier_log_;
 };
 
 // "instruction 12 (r0 = *(u32 *)(r1 +4))", and " at file:line" behind it where BTF line info has

@@ -11,10 +11,12 @@
 namespace xnic::vm {
 
 // One row: XNIC_HELPER(name without bpf_, program types, returns, {arguments}, function
-// [, kGplOnly]).
+// [, kGplOnly or kAnyLicense [, kChangesPacket]]).
 #define XNIC_HELPER(NAME, ...) \
   Helper { BPF_FUNC_##NAME, "bpf_" #NAME, __VA_ARGS__ }
 inline constexpr bool kGplOnly = true;
+inline constexpr bool kAnyLicense = false;
+inline constexpr bool kChangesPacket = true;
 
 std::span<const Helper> callback_helpers();
 std::span<const Helper> event_helpers();

@@ -19,9 +19,12 @@ uint64_t xdp_adjust_tail(Invocation& run, uint64_t, uint64_t delta, uint64_t, ui
 using A = Argument;
 using R = Returns;
 constexpr std::array kRows = {
-    XNIC_HELPER(xdp_adjust_head, kXdp, R::integer, {A::context, A::any}, xdp_adjust_head),
-    XNIC_HELPER(xdp_adjust_meta, kXdp, R::integer, {A::context, A::any}, xdp_adjust_meta),
-    XNIC_HELPER(xdp_adjust_tail, kXdp, R::integer, {A::context, A::any}, xdp_adjust_tail),
+    XNIC_HELPER(xdp_adjust_head, kXdp, R::integer, {A::context, A::any}, xdp_adjust_head,
+                kAnyLicense, kChangesPacket),
+    XNIC_HELPER(xdp_adjust_meta, kXdp, R::integer, {A::context, A::any}, xdp_adjust_meta,
+                kAnyLicense, kChangesPacket),
+    XNIC_HELPER(xdp_adjust_tail, kXdp, R::integer, {A::context, A::any}, xdp_adjust_tail,
+                kAnyLicense, kChangesPacket),
 };
 
 }  // namespace
