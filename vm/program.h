@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "vm/map.h"
+#include "vm/proof.h"
 
 namespace xnic::vm {
 
@@ -77,6 +78,7 @@ class Program {
   // verifier had to say.
   uint64_t verified_instructions() const { return verified_instructions_; }
   const std::string& verifier_log() const { return verifier_log_; }
+  const Proof& proof() const { return proof_; }
 
   const Code& code() const { return *code_; }
   // Called once by the Kernel, before the program is shared.
@@ -101,6 +103,7 @@ class Program {
   bool gpl_compatible_ = false;
   uint64_t verified_instructions_ = 0;
   std::string verifier_log_;
+  Proof proof_;
 };
 
 // "instruction 12 (r0 = *(u32 *)(r1 +4))", and " at file:line" behind it where BTF line info has

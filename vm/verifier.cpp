@@ -116,6 +116,7 @@ class Check {
   Verdict check_static_parts(uint32_t index);
   Verdict check_call(uint32_t index) const;
   Verdict check_load_packet(uint32_t index) const;
+  Verdict check_early_end(uint32_t index, std::string_view what) const;
   Verdict check_frame_access(uint32_t index, uint32_t base, uint32_t width);
   Verdict check_load_immediate(uint32_t index);
   Verdict check_callback(uint32_t index) const;
@@ -237,6 +238,9 @@ Verdict Check::check_static_parts(uint32_t index) {
     case Kind::load_packet:
       return check_load_packet(index);
     case Kind::call:
+      if (insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call) {
+        return check_early_end(index, "tail_call");
+      }
       if (insn.src_reg != kPseudoKfuncCall || is_poisoned_call(insn)) return {};
       return refuse(index, EINVAL, "calling kernel functions (kfuncs) is not supported.");
     default:
@@ -248,10 +252,21 @@ Verdict Check::check_load_packet(uint32_t index) const {
   if (type_->helper_set != kTc && type_->helper_set != kSocketFilter) {
     return refuse(index, EINVAL, "BPF_LD_[ABS|IND] instructions not allowed for this program type");
   }
-  // What ends the function with 0 must not end one that a caller takes for something else.
-  if (subprogram_of(index) == 0) return {};
+  return check_early_end(index, "LD_ABS");
+}
+
+// What may end the whole function must not end one whose caller takes r0 for something else than a
+// number.
+Verdict Check::check_early_end(uint32_t index, std::string_view what) const {
+  const uint32_t subprogram = subprogram_of(index);
+  if (subprogram == 0) return {};
   if (spec_.btf == nullptr || spec_.functions.empty()) {
-    return refuse(index, EINVAL, "LD_ABS is not allowed in subprogs without BTF");
+    return refuse(index, EINVAL, "{} is not allowed in subprogs without BTF", what);
+  }
+  const auto info =
+      std::ranges::find(spec_.functions, subprograms_[subprogram].start, &bpf_func_info::insn_off);
+  if (info == spec_.functions.end() || !spec_.btf->returns_number(info->type_id)) {
+    return refuse(index, EINVAL, "{} is only allowed in functions that return 'int'.", what);
   }
   return {};
 }
@@ -480,6 +495,7 @@ tl::expected<std::shared_ptr<Program>, Rejection> Verifier::verify(ProgramSpec s
                           program->gpl_compatible_, {options.log_level, options.possible_cpus});
     if (finding.refusal) return tl::unexpected(rejection_of(*program, finding));
     program->verified_instructions_ = finding.statistics.instructions;
+    program->proof_ = std::move(finding.proof);
     program->verifier_log_ = std::move(finding.log);
   }
   return program;

@@ -29,7 +29,7 @@ class Analysis {
     finding.refusal = run_functions();
     finding.index = finding.refusal && in_path_ ? env_.index : UINT32_MAX;
     finding.statistics = statistics_;
-    finding.reached = std::move(env_.seen);
+    finding.proof = std::move(env_.proof);
     if (finding.refusal && in_path_ && env_.now != nullptr && !env_.now->frames.empty()) {
       env_.log.line("{}: {}", env_.index, disassemble(env_.code, env_.index));
       env_.log.line("; {}", describe(*env_.now));
@@ -101,7 +101,7 @@ class Analysis {
       }
     }
     if (place.jump_target) env_.step();
-    env_.seen[env_.index] = 1;
+    env_.proof.reached[env_.index] = 1;
     if (env_.log.tells_states()) {
       env_.log.line("{}: {} ; {}", env_.index, disassemble(env_.code, env_.index), describe(now));
     }

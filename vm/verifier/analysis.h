@@ -27,7 +27,7 @@ struct Finding {
                        // where no single one is
   Statistics statistics;
   std::string log;
-  std::vector<uint8_t> reached;  // of each instruction slot: whether any path comes there
+  Proof proof;
 };
 
 // Follows every path of a program that has passed the structural checks of vm/verifier.cpp, with

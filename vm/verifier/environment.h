@@ -10,6 +10,7 @@
 #include "vm/map.h"
 #include "vm/program.h"
 #include "vm/program_type.h"
+#include "vm/proof.h"
 #include "vm/verifier/control_flow.h"
 #include "vm/verifier/log.h"
 #include "vm/verifier/stack_liveness.h"
@@ -38,8 +39,9 @@ struct Environment {
         stack_bytes(program_functions.size()),
         called(program_functions.size()),
         is_async_callback(program_functions.size()),
-        seen(code.size()),
-        base_types(code.size(), Type::uninitialised) {}
+        base_types(code.size(), Type::uninitialised) {
+    proof.reached.resize(code.size());
+  }
 
   const ProgramSpec& spec;
   std::span<const bpf_insn> code;
@@ -66,6 +68,7 @@ struct Environment {
   std::vector<uint8_t> is_async_callback;
   std::vector<uint8_t> seen;     // instructions
   std::vector<Type> base_types;  // of the pointer that an instruction accesses
+  Proof proof;
 
   uint32_t new_id() { return ++last_id; }
   uint32_t last_id = 0;

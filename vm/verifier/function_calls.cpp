@@ -213,7 +213,6 @@ Verdict push_callback(Environment& env, const bpf_insn& insn, uint32_t subprogra
 Verdict apply_exit(Environment& env, uint32_t& next, bool& done) {
   State& now = *env.now;
   done = false;
-  if (Verdict v = require_initialised(env, 0)) return v;
   if (now.lock_id != 0 && now.depth() == 0) {
     return refuse(EINVAL,
                   "BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed "
@@ -224,6 +223,7 @@ Verdict apply_exit(Environment& env, uint32_t& next, bool& done) {
   }
   if (now.depth() != 0) return leave_function(env, next);
   done = true;
+  if (Verdict v = require_initialised(env, 0)) return v;
   const Function& function = env.flow.functions[now.frame().subprogram];
   if (now.frame().in_async_callback) {
     if (!now[0].is_scalar()) {

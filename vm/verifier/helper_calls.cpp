@@ -52,7 +52,9 @@ class Call {
       : env_(env), insn_(insn), helper_(helper) {}
 
   Verdict require() {
-    for (uint32_t i = 0; i < helper_.arguments.size(); ++i) {
+    // What bpf_trace_printk prints it takes as it finds it, written or not.
+    const uint32_t count = helper_.id == BPF_FUNC_trace_printk ? 2 : 5;
+    for (uint32_t i = 0; i < count; ++i) {
       if (helper_.arguments[i] == Argument::none) break;
       if (Verdict v = require_argument(i)) return v;
     }
@@ -70,6 +72,7 @@ class Call {
   }
 
   Verdict apply() {
+    note_proof();
     for (const Lent& memory : lent_) lend_stack(env_, memory.number, memory.size);
     for (const Lent& memory : filled_) fill(memory);
     if (released_ != 0) release(*env_.now, released_);
@@ -367,6 +370,15 @@ class Call {
     }
     key_ = slot.value.number.bits.truncated(map_->key_size).value;
     mark_slot_precise(env_, key.frame, slot_number);
+  }
+
+  void note_proof() {
+    const Proof::Call found{env_.map_of(map_), key_.has_value(), key_.value_or(0)};
+    const auto [known, is_first] = env_.proof.calls.emplace(env_.index, found);
+    if (is_first) return;
+    Proof::Call& call = known->second;
+    if (call.map != found.map) call.map = nullptr;
+    call.key_is_known = call.key_is_known && found.key_is_known && call.key == found.key;
   }
 
   // The helper writes every byte.

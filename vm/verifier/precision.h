@@ -7,7 +7,7 @@ namespace xnic::vm::verifier {
 // A number that some check relied on is marked precise, and with it, back along the path in every
 // checkpoint, the numbers that it was made from. A later state may then pass for a checkpoint's
 // only if its numbers lie within the precise ones; all others may be anything.
-// Test: tests/vm/verifier/precision_test.cpp.
+// Test: tests/vm/verifier/analysis_test.cpp.
 
 // Register `number` of the innermost frame, before the present instruction.
 void mark_precise(Environment& env, uint32_t number);

@@ -108,6 +108,16 @@ Verdict require_context(const Environment& env, const Register& r, uint32_t numb
   return refuse(EACCES, "invalid bpf_context access off={} size={}", offset, size);
 }
 
+// A context field that is a pointer has no sign.
+Verdict require_signed_load(const Environment& env, const bpf_insn& insn, uint32_t size) {
+  const Register& r = (*env.now)[insn.src_reg];
+  if (r.type != Type::context) return {};
+  const ContextField* field =
+      env.type.field_for(static_cast<uint32_t>(insn.off + r.offset), size, false);
+  if (field == nullptr || !field->pointer) return {};
+  return refuse(EACCES, "invalid bpf_context access off={} size={}", insn.off, size);
+}
+
 // What a program may read of a socket: struct bpf_sock, bpf_tcp_sock of linux/bpf.h.
 Verdict require_socket(const Register& r, uint32_t number, int64_t offset, uint32_t size,
                        Direction direction) {
@@ -412,7 +422,10 @@ Verdict require_operands(Environment& env, const bpf_insn& insn) {
     case Kind::load:
     case Kind::load_signed:
       if (Verdict v = require_initialised(env, insn.src_reg)) return v;
-      return require_access(env, insn.src_reg, insn.off, op.width, Direction::read);
+      if (Verdict v = require_access(env, insn.src_reg, insn.off, op.width, Direction::read)) {
+        return v;
+      }
+      return op.kind == Kind::load_signed ? require_signed_load(env, insn, op.width) : Verdict{};
     case Kind::store:
       if (Verdict v = require_initialised(env, insn.src_reg)) return v;
       if (Verdict v = require_initialised(env, insn.dst_reg)) return v;

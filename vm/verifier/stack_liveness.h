@@ -15,7 +15,7 @@ namespace xnic::vm::verifier {
 // analysis over each function finds the slots that are alive. Notes are kept apart for each chain
 // of call sites, since a function may be handed pointers into other frames by each of its callers.
 // Left out: that stores through other registers overwrite slots, which only costs precision.
-// Test: tests/vm/verifier/stack_liveness_test.cpp.
+// Test: tests/vm/verifier/analysis_test.cpp.
 class StackLiveness {
  public:
   StackLiveness(std::span<const bpf_insn> code, const ControlFlow& flow)
