@@ -17,6 +17,8 @@ namespace xnic::vm::verifier {
 namespace {
 
 constexpr uint64_t kMostInstructions = 1'000'000;  // BPF_COMPLEXITY_LIMIT_INSNS
+// Paths that wait at a time, for the sake of memory: each takes about 2 KB. Linux has 8,192.
+constexpr size_t kMostPending = 1u << 17;
 
 class Analysis {
  public:
@@ -41,6 +43,7 @@ class Analysis {
  private:
   // The main program, then each global function that anything calls.
   Verdict run_functions() {
+    if (Verdict v = require_maps()) return v;
     if (Verdict v = follow(0)) return v;
     std::vector<bool> done(env_.flow.functions.size());
     bool again = true;
@@ -53,6 +56,16 @@ class Analysis {
       }
     }
     return require_stack_depths(env_);
+  }
+
+  // Maps that a program of this type must not use.
+  Verdict require_maps() const {
+    for (const std::shared_ptr<Map>& map : env_.maps) {
+      if (map->spec().fields.has_spin_lock() && env_.spec.type == BPF_PROG_TYPE_SOCKET_FILTER) {
+        return refuse(EINVAL, "socket filter progs cannot use bpf_spin_lock yet");
+      }
+    }
+    return {};
   }
 
   // All paths from a function's start.
@@ -86,6 +99,9 @@ class Analysis {
     State& now = *env_.now;
     if (++statistics_.instructions > kMostInstructions) {
       return refuse(E2BIG, "BPF program is too large. Processed {} insn", statistics_.instructions);
+    }
+    if (env_.pending.size() > kMostPending) {
+      return refuse(E2BIG, "The sequence of {} jumps is too complex.", env_.pending.size());
     }
     explored.count_instruction();
     now.index = env_.index;
@@ -122,8 +138,7 @@ class Analysis {
       case Kind::alu:
       case Kind::negate:
       case Kind::byte_swap:
-        apply_alu(env_, insn);
-        return {};
+        return apply_alu(env_, insn);
       case Kind::load_immediate:
         return apply_load_immediate(env_, insn);
       case Kind::load:
@@ -199,7 +214,9 @@ class Analysis {
   // The path that counts the loop down goes on later; this one leaves it.
   void perform_may_goto(const bpf_insn& insn, uint32_t& next) {
     const State& now = *env_.now;
-    const State* before = Explored::last_at(now.parent, now, env_.index);
+    // The parent is the checkpoint of this very turn.
+    State* turn = now.parent == nullptr ? nullptr : now.parent->parent;
+    const State* before = Explored::last_at(turn, now, env_.index);
     State& counted = env_.branch(env_.index + 1, env_.index);
     ++counted.may_goto_depth;
     if (before != nullptr) widen(*before, counted);

@@ -6,6 +6,7 @@
 
 #include "vm/verifier/arithmetic.h"
 #include "vm/verifier/precision.h"
+#include "vm/verifier/requirements.h"
 
 namespace xnic::vm::verifier {
 namespace {
@@ -127,14 +128,14 @@ void split_mask(Environment& env, const bpf_insn& insn, Register& target) {
   set_low(target.number, UINT32_MAX);
 }
 
-void apply_arithmetic(Environment& env, const bpf_insn& insn, const Opcode& op) {
+Verdict apply_arithmetic(Environment& env, const bpf_insn& insn, const Opcode& op) {
   Register& target = env.reg(insn.dst_reg);
   const Register constant = Register::constant(static_cast<uint64_t>(int64_t{insn.imm}));
   const Register& source = op.source_register ? env.reg(insn.src_reg) : constant;
   const bool subtract = op.operation == BPF_SUB;
   if (target.is_pointer() && source.is_pointer()) {
     target = Register::unknown();
-    return;
+    return {};
   }
   if (target.is_pointer() || source.is_pointer()) {
     if (op.source_register) {
@@ -142,11 +143,11 @@ void apply_arithmetic(Environment& env, const bpf_insn& insn, const Opcode& op) 
     }
     if (op.width == 4) {
       target = Register::unknown();
-      return;
+      return {};
     }
     const Register by = target.is_pointer() ? source : target;
     target = moved(env, target.is_pointer() ? target : source, by, subtract);
-    return;
+    return require_sane_offset(target, target);
   }
   if (op.source_register && target.precise) mark_precise(env, insn.src_reg);
   if ((op.operation == BPF_AND || op.operation == BPF_OR) && source.number.is_constant()) {
@@ -163,6 +164,7 @@ void apply_arithmetic(Environment& env, const bpf_insn& insn, const Opcode& op) 
   } else {
     target.forget_links();
   }
+  return {};
 }
 
 // A constant of a map that nobody can change.
@@ -232,7 +234,7 @@ void link(Environment& env, Register& r) {
   if (r.id == 0 && !r.number.is_constant()) r.id = env.new_id();
 }
 
-void apply_alu(Environment& env, const bpf_insn& insn) {
+Verdict apply_alu(Environment& env, const bpf_insn& insn) {
   const Opcode& op = opcode(insn);
   Register& target = env.reg(insn.dst_reg);
   switch (op.kind) {
@@ -243,16 +245,14 @@ void apply_alu(Environment& env, const bpf_insn& insn) {
       } else {
         target = Register::unknown();
       }
-      return;
+      return {};
     case Kind::byte_swap:
       target = Register::unknown();
-      return;
+      return {};
     default:
-      if (op.operation == BPF_MOV) {
-        apply_move(env, insn, op);
-      } else {
-        apply_arithmetic(env, insn, op);
-      }
+      if (op.operation != BPF_MOV) return apply_arithmetic(env, insn, op);
+      apply_move(env, insn, op);
+      return {};
   }
 }
 

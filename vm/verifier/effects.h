@@ -5,8 +5,9 @@
 // What an instruction does to the state, once its requirements are met.
 namespace xnic::vm::verifier {
 
-// Moves, arithmetic, loads, stores, atomics, ld_imm64.
-void apply_alu(Environment& env, const bpf_insn& insn);
+// Moves, arithmetic, loads, stores, atomics, ld_imm64. Arithmetic refuses a pointer that it moves
+// out of all reach.
+Verdict apply_alu(Environment& env, const bpf_insn& insn);
 void apply_load(Environment& env, const bpf_insn& insn, bool is_signed);
 void apply_store(Environment& env, const bpf_insn& insn);
 void apply_atomic(Environment& env, const bpf_insn& insn);

@@ -240,8 +240,11 @@ bool trace_back(Environment& env, State& from, uint32_t last, Wanted wanted) {
       if (step != nullptr) {
         at = step->previous;
         --steps;
-      } else {
+      } else if (at > 0) {
         --at;
+      } else {
+        mark_everything(&from);
+        return true;
       }
     }
     next = first;

@@ -138,7 +138,10 @@ bool is_like(Environment& env, const State& old, const State& now, Likeness like
 
 void widen(const State& before, State& now) {
   const auto widen_one = [](const Register& old, Register& r) {
-    if (!old.is_scalar() || !r.is_scalar() || old.precise || r.precise || old == r) return;
+    if (!old.is_scalar() || !r.is_scalar() || old.precise || r.precise) return;
+    const bool same =
+        old.number == r.number && old.by_delta == r.by_delta && old.offset == r.offset;
+    if (same) return;
     r = Register::unknown();
   };
   for (size_t f = 0; f < now.frames.size(); ++f) {
@@ -146,7 +149,7 @@ void widen(const State& before, State& now) {
     Frame& frame = now.frames[f];
     for (uint32_t i = 0; i < kFramePointer; ++i) widen_one(old[i], frame[i]);
     for (size_t s = 0; s < std::min(old.stack.size(), frame.stack.size()); ++s) {
-      if (old.stack[s].has_whole_scalar() && frame.stack[s].has_whole_scalar()) {
+      if (old.stack[s].has_register() && frame.stack[s].has_register()) {
         widen_one(old.stack[s].value, frame.stack[s].value);
       }
     }

@@ -175,31 +175,6 @@ Verdict require_atomic(Environment& env, const bpf_insn& insn, uint32_t size) {
   return require_access(env, insn.dst_reg, insn.off, size, Direction::write, true);
 }
 
-// A number that moves a pointer, and where it stands, must be within reach.
-Verdict require_sane_offset(const Register& pointer, const Register& moved_by) {
-  const Bounds& number = moved_by.number;
-  const auto value = static_cast<int64_t>(number.bits.value);
-  if (number.is_constant() && (value >= kMaxVariableOffset || value <= -kMaxVariableOffset)) {
-    return refuse(EINVAL, "math between {} pointer and {} is not allowed", type_name(pointer),
-                  value);
-  }
-  if (moved_by.is_pointer() &&
-      (moved_by.offset >= kMaxVariableOffset || moved_by.offset <= -kMaxVariableOffset)) {
-    return refuse(EINVAL, "{} pointer offset {} is not allowed", type_name(pointer),
-                  moved_by.offset);
-  }
-  const int64_t least = number.full.smin;
-  if (least == INT64_MIN) {
-    return refuse(EINVAL,
-                  "math between {} pointer and register with unbounded min value is not allowed",
-                  type_name(pointer));
-  }
-  if (least >= kMaxVariableOffset || least <= -kMaxVariableOffset) {
-    return refuse(EINVAL, "value {} makes {} pointer be out of bounds", least, type_name(pointer));
-  }
-  return {};
-}
-
 Verdict require_pointer_arithmetic(Environment& env, const bpf_insn& insn, const Opcode& op,
                                    uint32_t pointer_number, const Register& moved_by) {
   const uint32_t target = insn.dst_reg;
@@ -408,6 +383,30 @@ Verdict require_helper_access(Environment& env, uint32_t base, uint32_t size, Di
       if (may_be_empty && size == 0 && r.is_null()) return {};
       return refuse(EACCES, "R{} type={} expected=fp", base, type_name(r));
   }
+}
+
+Verdict require_sane_offset(const Register& pointer, const Register& moved_by) {
+  const Bounds& number = moved_by.number;
+  const auto value = static_cast<int64_t>(number.bits.value);
+  if (number.is_constant() && (value >= kMaxVariableOffset || value <= -kMaxVariableOffset)) {
+    return refuse(EINVAL, "math between {} pointer and {} is not allowed", type_name(pointer),
+                  value);
+  }
+  if (moved_by.is_pointer() &&
+      (moved_by.offset >= kMaxVariableOffset || moved_by.offset <= -kMaxVariableOffset)) {
+    return refuse(EINVAL, "{} pointer offset {} is not allowed", type_name(pointer),
+                  moved_by.offset);
+  }
+  const int64_t least = number.full.smin;
+  if (least == INT64_MIN) {
+    return refuse(EINVAL,
+                  "math between {} pointer and register with unbounded min value is not allowed",
+                  type_name(pointer));
+  }
+  if (least >= kMaxVariableOffset || least <= -kMaxVariableOffset) {
+    return refuse(EINVAL, "value {} makes {} pointer be out of bounds", least, type_name(pointer));
+  }
+  return {};
 }
 
 Verdict require_operands(Environment& env, const bpf_insn& insn) {

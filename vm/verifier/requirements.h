@@ -26,6 +26,10 @@ Verdict require_alignment(const Environment& env, const Register& r, int32_t off
 Verdict require_within_stack(const Environment& env, uint32_t base, int32_t offset, uint32_t size,
                              bool by_helper);
 
+// That a pointer stays within reach: what moves it, and where it stands (`moved_by` is the
+// pointer).
+Verdict require_sane_offset(const Register& pointer, const Register& moved_by);
+
 // What each kind of instruction requires of its operands, all but calls.
 Verdict require_operands(Environment& env, const bpf_insn& insn);
 

@@ -17,16 +17,29 @@ uint64_t overwritten(const bpf_insn& insn) {
 
 }  // namespace
 
+bool StackLiveness::is_last(const State& state, uint32_t depth, uint32_t start) const {
+  if (last_ == nullptr || last_chain_.size() != depth + 1 || last_chain_[depth] != start) {
+    return false;
+  }
+  for (uint32_t i = 1; i <= depth; ++i) {
+    if (last_chain_[i - 1] != state.frames[i].call_site) return false;
+  }
+  return true;
+}
+
 StackLiveness::Instance& StackLiveness::instance_of(const State& state, uint32_t depth) {
-  Chain chain;
-  for (uint32_t i = 1; i <= depth; ++i) chain.push_back(state.frames[i].call_site);
   const uint32_t function = state.frames[depth].subprogram;
-  chain.push_back(flow_.functions[function].start);
-  Instance& instance = instances_[std::move(chain)];
+  const uint32_t start = flow_.functions[function].start;
+  if (is_last(state, depth, start)) return *last_;
+  last_chain_.clear();
+  for (uint32_t i = 1; i <= depth; ++i) last_chain_.push_back(state.frames[i].call_site);
+  last_chain_.push_back(start);
+  Instance& instance = instances_[last_chain_];
   if (instance.frames.empty()) {
     instance.function = function;
     instance.frames.resize(depth + 1);
   }
+  last_ = &instance;
   return instance;
 }
 

@@ -40,6 +40,7 @@ class StackLiveness {
   };
   using Chain = std::vector<uint32_t>;  // call sites, and the function's start
 
+  bool is_last(const State& state, uint32_t depth, uint32_t start) const;
   Instance& instance_of(const State& state, uint32_t depth);
   Masks& masks_at(const State& state, uint32_t frame);
   void update();
@@ -49,6 +50,8 @@ class StackLiveness {
   std::span<const bpf_insn> code_;
   const ControlFlow& flow_;
   std::map<Chain, Instance> instances_;
+  Chain last_chain_;  // that was asked for last
+  Instance* last_ = nullptr;
   std::vector<std::vector<uint32_t>> orders_;  // post order of each function, made when asked for
   bool changed_ = false;
 };
