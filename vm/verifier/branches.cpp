@@ -40,11 +40,6 @@ std::optional<bool> decide(const Register& left, const Register& right, const bp
     return packet_outcome(left, right, op.operation);
   }
   if (!left.is_pointer() && !right.is_pointer()) {
-    if (op.source_register && insn.src_reg == insn.dst_reg) {
-      // A number compared with itself.
-      const Bounds same = Bounds::constant(1);
-      if (op.operation != BPF_JSET) return outcome(op.operation, op.width, same, same);
-    }
     return outcome(op.operation, op.width, left.number, right.number);
   }
   if (op.width == 4) return {};

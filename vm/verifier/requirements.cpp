@@ -309,14 +309,15 @@ Verdict require_within_stack(const Environment& env, uint32_t base, int32_t offs
   const int64_t first = r.number.full.smin + r.offset + offset;
   const int64_t behind = r.number.full.smax + r.offset + offset + size;
   // Of an empty access, too, the start has to be in the frame.
-  if (first >= -static_cast<int64_t>(kFrameBytes) && first < 0 && behind <= 0) return {};
+  const bool starts_inside = first >= -static_cast<int64_t>(kFrameBytes) && first < 0;
+  if (starts_inside && behind <= 0) return {};
+  const int error = starts_inside ? EINVAL : EACCES;
+  const std::string_view kind = by_helper ? how : " access to";
   if (r.number.is_constant()) {
-    return refuse(EACCES, "invalid{} stack R{} off={} size={}", by_helper ? how : " access to",
-                  base, first, size);
+    return refuse(error, "invalid{} stack R{} off={} size={}", kind, base, first, size);
   }
-  return refuse(EACCES, "invalid variable-offset{} stack R{} var_off=({:#x}; {:#x}) off={} size={}",
-                by_helper ? how : " access to", base, r.number.bits.value, r.number.bits.mask,
-                r.offset + offset, size);
+  return refuse(error, "invalid variable-offset{} stack R{} var_off=({:#x}; {:#x}) off={} size={}",
+                kind, base, r.number.bits.value, r.number.bits.mask, r.offset + offset, size);
 }
 
 Verdict require_access(Environment& env, uint32_t base, int32_t offset, uint32_t size,

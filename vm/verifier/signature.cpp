@@ -23,7 +23,7 @@ struct Parameter {
 };
 using Parameters = std::vector<Parameter>;
 
-std::string_view context_name(bpf_prog_type type) {
+std::string_view context_name(uint32_t type) {
   return type == BPF_PROG_TYPE_XDP ? "xdp_md" : "__sk_buff";
 }
 
