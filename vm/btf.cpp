@@ -30,4 +30,20 @@ bool Btf::is_static_function(uint32_t type_id) const {
   return type != nullptr && btf_is_func(type) && btf_vlen(type) == BTF_FUNC_STATIC;
 }
 
+bool Btf::is_global_function(uint32_t type_id) const {
+  const btf_type* type = btf__type_by_id(parsed_, type_id);
+  return type != nullptr && btf_is_func(type) && btf_vlen(type) == BTF_FUNC_GLOBAL;
+}
+
+bool Btf::returns_number(uint32_t type_id) const {
+  const btf_type* function = btf__type_by_id(parsed_, type_id);
+  if (function == nullptr || !btf_is_func(function)) return false;
+  const btf_type* type = btf__type_by_id(parsed_, function->type);
+  if (type != nullptr) type = btf__type_by_id(parsed_, type->type);
+  while (type != nullptr && (btf_is_mod(type) || btf_is_typedef(type))) {
+    type = btf__type_by_id(parsed_, type->type);
+  }
+  return type != nullptr && (btf_is_int(type) || btf_is_any_enum(type));
+}
+
 }  // namespace xnic::vm

@@ -28,8 +28,11 @@ class Btf {
   // Empty for an unknown offset or type.
   std::string_view string_at(uint32_t offset) const;
   std::string_view type_name(uint32_t type_id) const;
-  // True for a BTF_KIND_FUNC of static linkage.
+  // True for a BTF_KIND_FUNC of static linkage, of global linkage.
   bool is_static_function(uint32_t type_id) const;
+  bool is_global_function(uint32_t type_id) const;
+  // Whether a BTF_KIND_FUNC returns an integer or an enum.
+  bool returns_number(uint32_t type_id) const;
 
   uint32_t id = 0;  // given by the Kernel
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "vm/map.h"
+#include "vm/proof.h"
 
 namespace xnic::vm {
 
@@ -74,6 +75,11 @@ class Program : public std::enable_shared_from_this<Program> {
   void bind(std::shared_ptr<Map> map) { bound_maps_.push_back(std::move(map)); }
   bool gpl_compatible() const { return gpl_compatible_; }
   const std::array<uint8_t, 8>& tag() const { return tag_; }
+  // Instructions that were looked at when values were followed, 0 if they were not; and what the
+  // verifier had to say.
+  uint64_t verified_instructions() const { return verified_instructions_; }
+  const std::string& verifier_log() const { return verifier_log_; }
+  const Proof& proof() const { return proof_; }
 
   const Code& code() const { return *code_; }
   // Called once by the Kernel, before the program is shared.
@@ -102,6 +108,9 @@ class Program : public std::enable_shared_from_this<Program> {
   mutable std::chrono::nanoseconds run_time_{};
   std::array<uint8_t, 8> tag_{};
   bool gpl_compatible_ = false;
+  uint64_t verified_instructions_ = 0;
+  std::string verifier_log_;
+  Proof proof_;
 };
 
 // "instruction 12 (r0 = *(u32 *)(r1 +4))", and " at file:line" behind it where BTF line info has

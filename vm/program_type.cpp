@@ -273,45 +273,47 @@ bool is_control_block(uint32_t offset, uint32_t size) {
 
 }  // namespace
 
+const ContextField* ProgramType::field_for(uint32_t offset, uint32_t size, bool write) const {
+  if (offset % size != 0) return nullptr;
+  const ContextField* f = field_at(fields, offset);
+  if (f == nullptr || (write && !f->writable)) return nullptr;
+  if (offset == f->offset && size == f->size) return f;
+  // Other sizes than the field's: parts for reading; of cb, which lies in one piece in Linux too,
+  // also two fields at once, and parts for writing.
+  const bool in_cb = type != BPF_PROG_TYPE_XDP && is_control_block(offset, size);
+  if (write) return in_cb ? f : nullptr;
+  return f->narrow && (size < f->size || in_cb) ? f : nullptr;
+}
+
 bool ProgramType::load(const Packet& packet, uint32_t offset, uint32_t size,
                        uint64_t& value) const {
-  if (offset % size != 0) return false;
-  const ContextField* f = field_at(fields, offset);
+  const ContextField* f = field_for(offset, size, false);
   if (f == nullptr || !has_field(packet, *f)) return false;
   const uint32_t inside = offset - f->offset;
   if (inside == 0 && size == f->size) {
     value = f->load(packet);
-    return true;
-  }
-  if (!f->narrow) return false;
-  if (size < f->size) {
+  } else if (size < f->size) {
     const uint64_t whole = f->load(packet);
     value = size < kept_bytes(*f) ? whole >> (8 * inside) & ((1ull << (8 * size)) - 1) : whole;
-    return true;
+  } else {
+    value = f[0].load(packet) | f[1].load(packet) << 32;
   }
-  // Eight bytes: only of cb, which lies in one piece in Linux too.
-  if (type == BPF_PROG_TYPE_XDP || !is_control_block(offset, size)) return false;
-  value = f[0].load(packet) | f[1].load(packet) << 32;
   return true;
 }
 
 bool ProgramType::store(Packet& packet, uint32_t offset, uint32_t size, uint64_t value) const {
-  if (offset % size != 0) return false;
-  const ContextField* f = field_at(fields, offset);
-  if (f == nullptr || !f->writable) return false;
+  const ContextField* f = field_for(offset, size, true);
+  if (f == nullptr) return false;
   const uint32_t inside = offset - f->offset;
   if (inside == 0 && size == f->size) {
     f->store(packet, value);
-    return true;
-  }
-  if (type == BPF_PROG_TYPE_XDP || !is_control_block(offset, size)) return false;
-  if (size == 8) {
+  } else if (size == 8) {
     f[0].store(packet, value & 0xffffffff);
     f[1].store(packet, value >> 32);
-    return true;
+  } else {
+    const uint64_t mask = ((1ull << (8 * size)) - 1) << (8 * inside);
+    f->store(packet, (f->load(packet) & ~mask) | ((value << (8 * inside)) & mask));
   }
-  const uint64_t mask = ((1ull << (8 * size)) - 1) << (8 * inside);
-  f->store(packet, (f->load(packet) & ~mask) | ((value << (8 * inside)) & mask));
   return true;
 }
 

@@ -46,6 +46,9 @@ struct ProgramType {
   // Reads `size` bytes at `offset` of the context. False where Linux permits no such access.
   bool load(const Packet& packet, uint32_t offset, uint32_t size, uint64_t& value) const;
   bool store(Packet& packet, uint32_t offset, uint32_t size, uint64_t value) const;
+  // The field that such an access meets, the first of two where it may meet two; null where Linux
+  // permits no such access.
+  const ContextField* field_for(uint32_t offset, uint32_t size, bool write) const;
 };
 
 std::span<const ProgramType> program_types();

@@ -1,7 +1,7 @@
-// The structural verifier: one pass over the instructions for their form, one over the functions
-// for jumps and ends, one over the control flow for reachability, one over the call graph for
-// depth and stack. It tracks no values: types and ranges of registers are not known here, and the
-// interpreter checks each access instead. Test: tests/vm/verifier_test.cpp.
+// The structural checks: one pass over the instructions for their form, one over the functions for
+// jumps and ends, one over the control flow for reachability, one over the call graph for depth
+// and stack. They track no values: that is vm/verifier/analysis.h, which takes over the checks of
+// single instructions and of the stack where it is asked for. Test: tests/vm/verifier_test.cpp.
 #include "vm/verifier.h"
 
 #include <fmt/format.h>
@@ -18,6 +18,7 @@
 #include "vm/isa.h"
 #include "vm/program_type.h"
 #include "vm/sha256.h"
+#include "vm/verifier/analysis.h"
 
 namespace xnic::vm {
 namespace {
@@ -69,8 +70,10 @@ using Verdict = std::optional<Rejection>;  // none: nothing to object to
 
 class Check {
  public:
-  Check(ProgramSpec& spec, std::span<const int> fd_array, MapResolver& resolver)
-      : code_(spec.instructions),
+  Check(ProgramSpec& spec, std::span<const int> fd_array, MapResolver& resolver,
+        bool follows_values)
+      : follows_values_(follows_values),
+        code_(spec.instructions),
         spec_(spec),
         fd_array_(fd_array),
         resolver_(resolver),
@@ -89,7 +92,7 @@ class Check {
     if (Verdict verdict = check_functions()) return verdict;
     if (Verdict verdict = check_instructions()) return verdict;
     if (Verdict verdict = check_reachable()) return verdict;
-    return check_calls();
+    return follows_values_ ? Verdict{} : check_calls();
   }
 
   bool gpl_compatible() const { return gpl_compatible_; }
@@ -110,8 +113,10 @@ class Check {
   Verdict check_functions();
   Verdict check_instructions();
   Verdict check_instruction(uint32_t index);
+  Verdict check_static_parts(uint32_t index);
   Verdict check_call(uint32_t index) const;
   Verdict check_load_packet(uint32_t index) const;
+  Verdict check_early_end(uint32_t index, std::string_view what) const;
   Verdict check_frame_access(uint32_t index, uint32_t base, uint32_t width);
   Verdict check_load_immediate(uint32_t index);
   Verdict check_callback(uint32_t index) const;
@@ -123,6 +128,7 @@ class Check {
                       std::vector<std::pair<uint32_t, uint32_t>>& best) const;
   uint32_t subprogram_of(uint32_t index) const;
 
+  const bool follows_values_;  // what only a path may meet is left to that
   std::vector<bpf_insn>& code_;
   ProgramSpec& spec_;
   std::span<const int> fd_array_;
@@ -196,6 +202,7 @@ Verdict Check::check_instructions() {
 Verdict Check::check_instruction(uint32_t index) {
   const bpf_insn& insn = code_[index];
   const Opcode& op = opcode(insn);
+  if (follows_values_) return check_static_parts(index);
   if (const auto objection = objection_to_form(insn)) {
     return refuse(index, objection->error, "{}", objection->words);
   }
@@ -220,14 +227,46 @@ Verdict Check::check_instruction(uint32_t index) {
   }
 }
 
+// What Linux asks of instructions that no path may reach, too.
+Verdict Check::check_static_parts(uint32_t index) {
+  const bpf_insn& insn = code_[index];
+  switch (opcode(insn).kind) {
+    case Kind::unknown:
+      return refuse(index, EINVAL, "unknown opcode {:02x}", uint32_t{insn.code});
+    case Kind::load_immediate:
+      return check_load_immediate(index);
+    case Kind::load_packet:
+      return check_load_packet(index);
+    case Kind::call:
+      if (insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call) {
+        return check_early_end(index, "tail_call");
+      }
+      if (insn.src_reg != kPseudoKfuncCall || is_poisoned_call(insn)) return {};
+      return refuse(index, EINVAL, "calling kernel functions (kfuncs) is not supported.");
+    default:
+      return {};
+  }
+}
+
 Verdict Check::check_load_packet(uint32_t index) const {
   if (type_->helper_set != kTc && type_->helper_set != kSocketFilter) {
     return refuse(index, EINVAL, "BPF_LD_[ABS|IND] instructions not allowed for this program type");
   }
-  // What ends the function with 0 must not end one that a caller takes for something else.
-  if (subprogram_of(index) == 0) return {};
+  return check_early_end(index, "LD_ABS");
+}
+
+// What may end the whole function must not end one whose caller takes r0 for something else than a
+// number.
+Verdict Check::check_early_end(uint32_t index, std::string_view what) const {
+  const uint32_t subprogram = subprogram_of(index);
+  if (subprogram == 0) return {};
   if (spec_.btf == nullptr || spec_.functions.empty()) {
-    return refuse(index, EINVAL, "LD_ABS is not allowed in subprogs without BTF");
+    return refuse(index, EINVAL, "{} is not allowed in subprogs without BTF", what);
+  }
+  const auto info =
+      std::ranges::find(spec_.functions, subprograms_[subprogram].start, &bpf_func_info::insn_off);
+  if (info == spec_.functions.end() || !spec_.btf->returns_number(info->type_id)) {
+    return refuse(index, EINVAL, "{} is only allowed in functions that return 'int'.", what);
   }
   return {};
 }
@@ -425,13 +464,24 @@ Verdict Check::check_chain(uint32_t subprogram, uint32_t frames, uint32_t stack,
   return {};
 }
 
+// The log of what led there, then the reason, with the instruction and its source line.
+Rejection rejection_of(const Program& program, verifier::Finding& finding) {
+  const verifier::Refusal& refusal = *finding.refusal;
+  std::string text = std::move(finding.log);
+  if (finding.index != UINT32_MAX) {
+    text += fmt::format("at {}\n", describe_instruction(program, finding.index));
+  }
+  return {refusal.error, text + refusal.words};
+}
+
 }  // namespace
 
 tl::expected<std::shared_ptr<Program>, Rejection> Verifier::verify(ProgramSpec spec,
                                                                    std::span<const int> fd_array,
-                                                                   MapResolver& maps) {
+                                                                   MapResolver& maps,
+                                                                   const VerifierOptions& options) {
   const std::array<uint8_t, 8> tag = program_tag(spec.instructions);
-  Check check(spec, fd_array, maps);
+  Check check(spec, fd_array, maps, options.values);
   if (Verdict verdict = check.run()) return tl::unexpected<Rejection>(std::move(*verdict));
   std::shared_ptr<Program> program(new Program());
   program->subprograms_ = std::move(check.subprograms());
@@ -439,6 +489,15 @@ tl::expected<std::shared_ptr<Program>, Rejection> Verifier::verify(ProgramSpec s
   program->tag_ = tag;
   program->gpl_compatible_ = check.gpl_compatible();
   program->spec_ = std::move(spec);
+  if (options.values) {
+    verifier::Finding finding =
+        verifier::analyse(program->spec_, program->subprograms_, program->maps_,
+                          program->gpl_compatible_, {options.log_level, options.possible_cpus});
+    if (finding.refusal) return tl::unexpected(rejection_of(*program, finding));
+    program->verified_instructions_ = finding.statistics.instructions;
+    program->proof_ = std::move(finding.proof);
+    program->verifier_log_ = std::move(finding.log);
+  }
   return program;
 }
 

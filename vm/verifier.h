@@ -17,21 +17,29 @@ class MapResolver {
 
 struct Rejection {
   int error = 0;        // -errno, as BPF_PROG_LOAD returns it
-  std::string message;  // one line for the verifier log
+  std::string message;  // the verifier log, its last line without an end
 };
 
-// Makes Programs. What it checks today is structure: known opcodes and registers, jump targets
-// inside their function and not into the middle of ld_imm64, no fall-through at the end, access
-// sizes, division and shift immediates, helpers that exist for the program type and its license,
-// maps that exist, call depth and stack budget of the call graph. What a value may be is left to
-// the interpreter's checks (vm/interpreter.h). Rejections answer -errno as Linux does.
-// Linux checks the fields of an instruction only where its analysis reaches it; here, everywhere.
+struct VerifierOptions {
+  // Whether what registers and memory may hold is followed along every path (vm/verifier/); if
+  // not, only the structure is checked.
+  bool values = false;
+  uint32_t log_level = 0;      // as bpf(2) has it
+  uint32_t possible_cpus = 0;  // 0: not known
+};
+
+// Makes Programs. Always checked is structure: known opcodes, jump targets inside their function
+// and not into the middle of ld_imm64, no fall-through at the end, reachability, maps that exist.
+// With VerifierOptions::values, vm/verifier/analysis.h then follows every path as Linux does, and
+// looks only at instructions that a path reaches. Without, the form of all instructions, helpers,
+// call depth and constant stack accesses are checked here, and what a value may be is left to the
+// interpreter's checks (vm/interpreter.h). Rejections answer -errno as Linux does.
 // Test: tests/vm/verifier_test.cpp.
 class Verifier {
  public:
-  static tl::expected<std::shared_ptr<Program>, Rejection> verify(ProgramSpec spec,
-                                                                  std::span<const int> fd_array,
-                                                                  MapResolver& maps);
+  static tl::expected<std::shared_ptr<Program>, Rejection> verify(
+      ProgramSpec spec, std::span<const int> fd_array, MapResolver& maps,
+      const VerifierOptions& options = {});
 };
 
 }  // namespace xnic::vm

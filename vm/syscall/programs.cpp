@@ -139,13 +139,16 @@ long prog_load(Kernel& kernel, bpf_attr& attr) {
     fd_array = {user_pointer<const int>(attr.fd_array), length};
   }
 
-  auto verified = Verifier::verify(std::move(spec), fd_array, kernel);
+  const VerifierOptions options{.values = kernel.options().verify_values,
+                                .log_level = attr.log_level,
+                                .possible_cpus = kernel.options().possible_cpus};
+  auto verified = Verifier::verify(std::move(spec), fd_array, kernel, options);
   if (!verified) {
     const int error = write_log(attr, verified.error().message + "\n");
     return error != 0 ? error : verified.error().error;
   }
-  if (const int error = write_log(attr, ""); error != 0) return error;
   Program& program = **verified;
+  if (const int error = write_log(attr, program.verifier_log()); error != 0) return error;
   for (const std::shared_ptr<Map>& map : program.maps()) {
     if (!map->accepts(program)) return -EINVAL;
   }
@@ -177,10 +180,13 @@ int prog_info(bpf_attr& attr, const Program& program) {
   info.run_cnt = program.run_count();
   info.run_time_ns = program.run_time_ns();
   info.recursion_misses = 0;
-  // The checks of today look at each instruction once; the second half of ld_imm64 has code 0.
-  info.verified_insns = static_cast<uint32_t>(
-      std::count_if(program.instructions().begin(), program.instructions().end(),
-                    [](const bpf_insn& insn) { return insn.code != 0; }));
+  info.verified_insns = static_cast<uint32_t>(program.verified_instructions());
+  if (info.verified_insns == 0) {
+    // The structural checks look at each instruction once; the second half of ld_imm64 has code 0.
+    info.verified_insns = static_cast<uint32_t>(
+        std::count_if(program.instructions().begin(), program.instructions().end(),
+                      [](const bpf_insn& insn) { return insn.code != 0; }));
+  }
   info.btf_id = spec.btf == nullptr ? 0 : spec.btf->id;
   info.ifindex = 0;
   info.netns_dev = info.netns_ino = 0;

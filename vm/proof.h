@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+namespace xnic::vm {
+
+class Map;
+
+// What the verifier found out about a program that engines may use. Empty of a program whose
+// values it did not follow.
+struct Proof {
+  // A helper call, over all paths that reach it.
+  struct Call {
+    const Map* map = nullptr;  // the map that it is called on, null if that is not always one
+    bool key_is_known = false;  // a lookup in an array, always with the same constant key
+    uint64_t key = 0;
+  };
+
+  std::vector<uint8_t> reached;    // by instruction slot: whether any path comes there
+  std::map<uint32_t, Call> calls;  // by instruction
+
+  bool reaches(uint32_t index) const { return reached.empty() || reached[index] != 0; }
+};
+
+}  // namespace xnic::vm

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "vm/program.h"
+#include "vm/verifier/log.h"
+
+namespace xnic::vm::verifier {
+
+struct Options {
+  uint32_t log_level = 0;      // as bpf(2) has it
+  uint32_t possible_cpus = 0;  // 0: not known
+};
+
+struct Statistics {
+  uint64_t instructions = 0;  // analysed, each as often as a path came along
+  uint32_t states = 0;        // checkpoints made
+  uint32_t peak_states = 0;   // at one time
+};
+
+struct Finding {
+  Verdict refusal;
+  uint32_t index = 0;  // the instruction that is refused; of a program that is, and UINT32_MAX
+                       // where no single one is
+  Statistics statistics;
+  std::string log;
+  Proof proof;
+};
+
+// Follows every path of a program that has passed the structural checks of vm/verifier.cpp, with
+// what is known of each register and stack slot, and ends paths that can bring nothing new. This
+// is abstract interpretation in the steps of kernel/bpf/verifier.c, so that verdicts agree: as for
+// a privileged program, which may leak pointers. Left out: kernel functions, dynptrs, iterators,
+// kptrs, arenas. A program may be larger in branches than Linux likes: there is no limit to the
+// paths that wait, only to the instructions that are analysed (1,000,000).
+// Test: tests/vm/verifier/analysis_test.cpp, and the comparison of verdicts in tests/verdicts.
+Finding analyse(const ProgramSpec& spec, std::span<const Subprogram> subprograms,
+                std::span<const std::shared_ptr<Map>> maps, bool gpl_compatible, Options options);
+
+}  // namespace xnic::vm::verifier

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "vm/btf.h"
+#include "vm/helper.h"
+#include "vm/map.h"
+#include "vm/program.h"
+#include "vm/program_type.h"
+#include "vm/proof.h"
+#include "vm/verifier/control_flow.h"
+#include "vm/verifier/log.h"
+#include "vm/verifier/stack_liveness.h"
+#include "vm/verifier/state.h"
+
+namespace xnic::vm::verifier {
+
+inline constexpr int64_t kMaxVariableOffset = int64_t{1} << 29;  // BPF_MAX_VAR_OFF
+inline constexpr uint64_t kMaxVariableSize = uint64_t{1} << 29;  // BPF_MAX_VAR_SIZ
+
+// What all parts of the analysis share: the program, and how far its analysis has come.
+struct Environment {
+  Environment(const ProgramSpec& program, std::span<const Subprogram> program_functions,
+              std::span<const std::shared_ptr<Map>> program_maps, bool gpl, uint32_t log_level,
+              uint32_t cpus)
+      : spec(program),
+        code(program.instructions),
+        type(*find_program_type(program.type)),
+        subprograms(program_functions),
+        maps(program_maps),
+        gpl_compatible(gpl),
+        possible_cpus(cpus),
+        flow(analyse_control_flow(program, program_functions)),
+        liveness(code, flow),
+        log(log_level),
+        stack_bytes(program_functions.size()),
+        called(program_functions.size()),
+        is_async_callback(program_functions.size()),
+        base_types(code.size(), Type::uninitialised) {
+    proof.reached.resize(code.size());
+  }
+
+  const ProgramSpec& spec;
+  std::span<const bpf_insn> code;
+  const ProgramType& type;
+  std::span<const Subprogram> subprograms;
+  std::span<const std::shared_ptr<Map>> maps;
+  bool gpl_compatible;
+  uint32_t possible_cpus;
+  ControlFlow flow;
+  StackLiveness liveness;
+  Log log;
+
+  // The path that is followed: its state, and the instruction that is looked at.
+  std::unique_ptr<State> now;
+  uint32_t index = 0;
+  uint32_t previous = 0;
+
+  // Paths that are still to be followed, the last first.
+  std::vector<std::unique_ptr<State>> pending;
+
+  // Found out on the way.
+  std::vector<uint32_t> stack_bytes;  // of each function
+  std::vector<uint8_t> called;        // global functions
+  std::vector<uint8_t> is_async_callback;
+  std::vector<uint8_t> seen;     // instructions
+  std::vector<Type> base_types;  // of the pointer that an instruction accesses
+  Proof proof;
+
+  uint32_t new_id() { return ++last_id; }
+  uint32_t last_id = 0;
+  bool has_step = false;  // of the present instruction
+
+  Register& reg(uint32_t number) { return (*now)[number]; }
+  const bpf_insn& insn() const { return code[index]; }
+  bool strict_alignment() const { return (spec.flags & BPF_F_STRICT_ALIGNMENT) != 0; }
+
+  // The map of a spec; null for what inner maps are like.
+  Map* map_of(const MapSpec* map) const {
+    for (const std::shared_ptr<Map>& m : maps) {
+      if (&m->spec() == map) return m.get();
+    }
+    return nullptr;
+  }
+
+  // Another path, which begins as a copy of this one at `at`, coming from `from`.
+  State& branch(uint32_t at, uint32_t from);
+  // Notes something about the present instruction for Precision; makes the step if there is none.
+  Step& step();
+};
+
+}  // namespace xnic::vm::verifier

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <tl/expected.hpp>
+#include <unordered_map>
+#include <vector>
+
+#include "vm/verifier/environment.h"
+
+namespace xnic::vm::verifier {
+
+// The checkpoints: states at prune points from which paths were or are followed. They end paths
+// that can bring nothing new, and find loops that do not end.
+class Explored {
+ public:
+  explicit Explored(Environment& env) : env_(env), heads_(env.code.size()) {}
+
+  enum class Answer : uint8_t { go_on, seen };
+  // At a prune point. Makes a checkpoint of the present state where it seems worth it.
+  tl::expected<Answer, Refusal> visit();
+  // The path with this state has ended.
+  void end_path(State& state);
+
+  void count_instruction() { ++instructions_; }
+  void count_jump() { ++jumps_; }
+  uint64_t instructions() const { return instructions_; }
+  uint32_t states() const { return total_; }
+  uint32_t peak() const { return peak_; }
+
+  // The last checkpoint of this path at the instruction, in the same calls; null if none.
+  static State* last_at(State* from, const State& like, uint32_t index);
+
+ private:
+  // One stay in a loop of the control flow, by the calls that led to it.
+  struct Stay {
+    State* entry = nullptr;
+    std::vector<std::pair<State*, std::unique_ptr<State>>> turns;  // like which, ends as which
+  };
+  using StayKey = std::vector<uint32_t>;
+
+  bool key_of(const State& state, StayKey& key) const;
+  bool has_open_turns(const State& state);
+  void enter_loop(State& state);
+  void leave_loop(State& state);
+  void clean(State& state);
+  void release(State& state);
+  bool may_loop(const State& old) const;
+  tl::expected<bool, Refusal> ends_at(State& old, bool& is_turn, bool& add);
+  State& keep();
+
+  Environment& env_;
+  std::vector<std::vector<State*>> heads_;  // by instruction, the newest last
+  std::unordered_map<State*, std::unique_ptr<State>> owned_;
+  std::map<StayKey, Stay> stays_;
+  uint64_t instructions_ = 0;
+  uint64_t jumps_ = 0;
+  uint64_t instructions_before_ = 0;
+  uint64_t jumps_before_ = 0;
+  uint32_t total_ = 0;
+  uint32_t peak_ = 0;
+};
+
+}  // namespace xnic::vm::verifier

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "vm/verifier/environment.h"
+
+namespace xnic::vm::verifier {
+
+// A call of a helper: what its row asks of r1 to r5, then what it leaves. A helper that calls back
+// puts the call of the callback among the pending paths; the present path goes on behind the call.
+// Test: tests/vm/verifier/analysis_test.cpp.
+Verdict apply_helper_call(Environment& env, const bpf_insn& insn);
+
+}  // namespace xnic::vm::verifier

@@ -1,0 +1,169 @@
+#include "vm/verifier/signature.h"
+
+#include <bpf/btf.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string_view>
+#include <tl/expected.hpp>
+
+#include "vm/verifier/effects.h"
+#include "vm/verifier/requirements.h"
+
+namespace xnic::vm::verifier {
+namespace {
+
+constexpr size_t kMostParameters = 5;
+
+struct Parameter {
+  enum class Kind : uint8_t { number, context, memory };
+  Kind kind = Kind::number;
+  bool may_be_null = false;
+  uint32_t size = 0;  // of memory
+};
+using Parameters = std::vector<Parameter>;
+
+std::string_view context_name(uint32_t type) {
+  return type == BPF_PROG_TYPE_XDP ? "xdp_md" : "__sk_buff";
+}
+
+const btf_type* without_modifiers(const btf* types, uint32_t id) {
+  const btf_type* type = btf__type_by_id(types, id);
+  while (type != nullptr && (btf_is_mod(type) || btf_is_typedef(type))) {
+    type = btf__type_by_id(types, type->type);
+  }
+  return type;
+}
+
+bool is_number(const btf_type* type) {
+  return type != nullptr && (btf_is_int(type) || btf_is_any_enum(type));
+}
+
+bool has_tag(const btf* types, uint32_t function, size_t parameter, std::string_view tag) {
+  const uint32_t count = btf__type_cnt(types);
+  for (uint32_t id = 1; id < count; ++id) {
+    const btf_type* type = btf__type_by_id(types, id);
+    if (btf_is_decl_tag(type) && type->type == function &&
+        btf_decl_tag(type)->component_idx == static_cast<int>(parameter) &&
+        tag == btf__str_by_offset(types, type->name_off)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+tl::expected<Parameters, Refusal> parameters_of(const Environment& env, uint32_t subprogram) {
+  const auto fail = [](Verdict v) { return tl::unexpected<Refusal>(std::move(*v)); };
+  const uint32_t start = env.flow.functions[subprogram].start;
+  const auto info = std::ranges::find(env.spec.functions, start, &bpf_func_info::insn_off);
+  const std::string& name = env.subprograms[subprogram].name;
+  if (env.spec.btf == nullptr || info == env.spec.functions.end()) {
+    return fail(refuse(EINVAL, "Global function {}() has no BTF signature", name));
+  }
+  const btf* types = env.spec.btf->parsed();
+  const btf_type* function = btf__type_by_id(types, info->type_id);
+  const btf_type* prototype = btf__type_by_id(types, function->type);
+  if (!is_number(without_modifiers(types, prototype->type))) {
+    return fail(refuse(
+        EINVAL, "Global function {}() doesn't return scalar. Only those are supported.", name));
+  }
+  const size_t count = btf_vlen(prototype);
+  if (count > kMostParameters) {
+    return fail(refuse(EINVAL, "Global function {}() with {} > {} args. Buggy compiler.", name,
+                       count, kMostParameters));
+  }
+  Parameters parameters;
+  for (size_t i = 0; i < count; ++i) {
+    const btf_type* type = without_modifiers(types, btf_params(prototype)[i].type);
+    if (is_number(type)) {
+      parameters.push_back({});
+      continue;
+    }
+    if (type == nullptr || !btf_is_ptr(type)) {
+      return fail(refuse(EINVAL, "Arg#{} type in {}() is not supported yet.", i, name));
+    }
+    const btf_type* target = without_modifiers(types, type->type);
+    const std::string_view target_name =
+        target == nullptr ? std::string_view() : btf__str_by_offset(types, target->name_off);
+    const bool is_context =
+        target != nullptr && btf_is_struct(target) && target_name == context_name(env.spec.type);
+    if (is_context || has_tag(types, info->type_id, i, "arg:ctx")) {
+      parameters.push_back({Parameter::Kind::context});
+      continue;
+    }
+    const int64_t size = btf__resolve_size(types, type->type);
+    if (size <= 0) {
+      return fail(
+          refuse(EINVAL, "arg#{} reference type('{}') size cannot be determined", i, target_name));
+    }
+    parameters.push_back({Parameter::Kind::memory, !has_tag(types, info->type_id, i, "arg:nonnull"),
+                          static_cast<uint32_t>(size)});
+  }
+  return parameters;
+}
+
+Verdict require_memory(Environment& env, uint32_t number, const Parameter& parameter) {
+  Register& r = env.reg(number);
+  if (!parameter.may_be_null && (r.maybe_null || r.is_null())) {
+    return refuse(EINVAL, "arg#{} is expected to be non-NULL", number - 1);
+  }
+  if (r.is_null()) return {};
+  const bool maybe_null = std::exchange(r.maybe_null, false);
+  Verdict v = require_helper_access(env, number, parameter.size, Direction::read, false);
+  if (!v) v = require_helper_access(env, number, parameter.size, Direction::write, false);
+  r.maybe_null = maybe_null;
+  if (!v && r.type == Type::stack) lend_stack(env, number, parameter.size);
+  return v;
+}
+
+}  // namespace
+
+Verdict enter_global(Environment& env, uint32_t subprogram, Frame& frame) {
+  const auto parameters = parameters_of(env, subprogram);
+  if (!parameters) return parameters.error();
+  for (uint32_t i = 0; i < parameters->size(); ++i) {
+    const Parameter& parameter = (*parameters)[i];
+    Register& r = frame[i + 1];
+    switch (parameter.kind) {
+      case Parameter::Kind::number:
+        r = Register::unknown();
+        break;
+      case Parameter::Kind::context:
+        r = Register::pointer(Type::context);
+        break;
+      case Parameter::Kind::memory:
+        r = Register::pointer(Type::memory);
+        r.extent = static_cast<int32_t>(parameter.size);
+        r.maybe_null = parameter.may_be_null;
+        if (r.maybe_null) r.id = env.new_id();
+        break;
+    }
+  }
+  return {};
+}
+
+Verdict require_signature(Environment& env, uint32_t subprogram) {
+  const auto parameters = parameters_of(env, subprogram);
+  if (!parameters) return parameters.error();
+  for (uint32_t i = 0; i < parameters->size(); ++i) {
+    const uint32_t number = i + 1;
+    const Register& r = env.reg(number);
+    switch ((*parameters)[i].kind) {
+      case Parameter::Kind::number:
+        if (!r.is_scalar()) return refuse(EINVAL, "R{} is not a scalar", number);
+        break;
+      case Parameter::Kind::context:
+        if (r.type != Type::context) {
+          return refuse(EINVAL, "arg#{} expected pointer to ctx, but got {}", i, type_name(r));
+        }
+        if (Verdict v = require_unmodified(r, number)) return v;
+        break;
+      case Parameter::Kind::memory:
+        if (Verdict v = require_memory(env, number, (*parameters)[i])) return v;
+        break;
+    }
+  }
+  return {};
+}
+
+}  // namespace xnic::vm::verifier
