@@ -24,8 +24,8 @@ struct Stored {
   const Register* value = nullptr;
 };
 void write_stack(Environment& env, uint32_t base, int32_t offset, uint32_t size, Stored stored);
-// A helper reads the bytes, and may leave anything in them.
-void lend_stack(Environment& env, uint32_t base, uint32_t size);
+// Another function reads the bytes and, if `writable`, may leave anything in them.
+void lend_stack(Environment& env, uint32_t base, uint32_t size, bool writable);
 
 // Gives a number that is copied an id, by which both can be told to be equal.
 void link(Environment& env, Register& r);

@@ -73,7 +73,9 @@ class Call {
 
   Verdict apply() {
     note_proof();
-    for (const Lent& memory : lent_) lend_stack(env_, memory.number, memory.size);
+    for (const Lent& memory : lent_) {
+      lend_stack(env_, memory.number, memory.size, memory.writable);
+    }
     for (const Lent& memory : filled_) fill(memory);
     if (released_ != 0) release(*env_.now, released_);
     if (callback_ != nullptr) {
@@ -90,6 +92,7 @@ class Call {
   struct Lent {
     uint32_t number;
     uint32_t size;
+    bool writable;
   };
 
   template <class... Types>
@@ -117,16 +120,16 @@ class Call {
     return {};
   }
 
-  // Memory of a size that is known; of the stack, reading it may change it.
+  // Memory of a size that is known.
   Verdict require_memory(uint32_t number, uint32_t size, Direction direction, bool may_be_empty,
                          bool fills = false) {
     if (Verdict v = require_helper_access(env_, number, size, direction, may_be_empty)) return v;
     const Register& r = env_.reg(number);
     if (r.type != Type::stack) return {};
     if (fills && r.number.is_constant()) {
-      filled_.push_back({number, size});
+      filled_.push_back({number, size, true});
     } else {
-      lent_.push_back({number, size});
+      lent_.push_back({number, size, direction == Direction::write});
     }
     return {};
   }

@@ -112,7 +112,7 @@ Verdict require_memory(Environment& env, uint32_t number, const Parameter& param
   Verdict v = require_helper_access(env, number, parameter.size, Direction::read, false);
   if (!v) v = require_helper_access(env, number, parameter.size, Direction::write, false);
   r.maybe_null = maybe_null;
-  if (!v && r.type == Type::stack) lend_stack(env, number, parameter.size);
+  if (!v && r.type == Type::stack) lend_stack(env, number, parameter.size, true);
   return v;
 }
 

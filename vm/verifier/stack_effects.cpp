@@ -179,9 +179,10 @@ void write_stack(Environment& env, uint32_t base, int32_t offset, uint32_t size,
   }
 }
 
-void lend_stack(Environment& env, uint32_t base, uint32_t size) {
+void lend_stack(Environment& env, uint32_t base, uint32_t size, bool writable) {
   const Span span = span_of(env, base, 0, size);
   note_read(env, span);
+  if (!writable) return;
   for (int32_t at = span.first; at < span.behind; ++at) {
     StackSlot& slot = span.frame.stack[Span::slot_of(at)];
     slot.forget_register();
