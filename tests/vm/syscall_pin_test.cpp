@@ -481,7 +481,7 @@ TEST_F(SavedPins, SaysWhatIsWrongInADamagedFile) {
       {"1 4 4 1 0 0 0 0 0\nname a\npaint\nend\n", "\"paint\" is unknown"},
       {"1 4 4 1 0 0 0 0 0\nname a\nend\nend\n", "something follows"},
       {"1 4 4 0 0 0 0 0 0\nname a\nend\n", "cannot be made here"},
-      {"999 4 4 1 0 0 0 0 0\nname a\nend\n", "cannot be made here"},
+      {"999 4 4 1 0 0 0 0 0\nname a\nend\n", "no such map type"},
       {"22 0 4 2 0 0 0 0 0\nname a\ncontent 0102\nend\n", "contents do not fit"},
       {"30 0 4 2 0 0 0 0 0\nname a\ncontent 0102\nend\n", "contents do not fit"},
       {"27 0 0 4096 0 0 0 0 0\nname a\ncontent 0g\nend\n", "content 1 is cut"},
