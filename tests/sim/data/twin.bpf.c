@@ -98,7 +98,10 @@ SEC("xdp")
 int address(struct xdp_md* context) {
   __u8* data = (void*)(long)context->data;
   if ((void*)(data + 20) > (void*)(long)context->data_end) return XDP_DROP;
-  data[8] = (__u64)bpf_map_lookup_elem(&counts, &(__u32){0}) >> 12;
+  volatile __u64* whole = (void*)data;
+  *whole = (__u64)bpf_map_lookup_elem(&counts, &(__u32){0});
+  data[8] = ((volatile __u8*)data)[1];
+  *whole = 0;
   data[16] = 0x30 + TWIN;
   return XDP_PASS;
 }
