@@ -34,8 +34,7 @@ std::optional<bool> packet_outcome(const Register& left, const Register& right, 
   }
 }
 
-std::optional<bool> decide(const Register& left, const Register& right, const bpf_insn& insn,
-                           const Opcode& op) {
+std::optional<bool> decide(const Register& left, const Register& right, const Opcode& op) {
   if (left.is_packet_or_end() && right.is_packet_or_end() && op.width == 8) {
     return packet_outcome(left, right, op.operation);
   }
@@ -213,7 +212,7 @@ Verdict apply_jump_if(Environment& env, const bpf_insn& insn, uint32_t& next) {
     step.left_is_stack = left.type == Type::stack;
     step.right_is_stack = right.type == Type::stack;
   }
-  if (const std::optional<bool> known = decide(left, right, insn, op)) {
+  if (const std::optional<bool> known = decide(left, right, op)) {
     if (!left.is_pointer()) mark_precise(env, insn.dst_reg);
     if (op.source_register && !right.is_pointer()) mark_precise(env, insn.src_reg);
     next = *known ? target : env.index + 1;

@@ -120,16 +120,22 @@ struct Interval {
     if (least_wraps != most_wraps) forget_unsigned();
   }
 
-  // Only of numbers that are not negative and whose product cannot wrap around.
+  // Ranges of products that cannot wrap around.
   void multiply(const Interval& other) {
-    constexpr U kHalf = kMaxUnsigned >> (kWidth / 2);
-    if (smin < 0 || other.smin < 0 || umax > kHalf || other.umax > kHalf) {
-      *this = unknown();
-      return;
+    const bool wraps = __builtin_mul_overflow(umin, other.umin, &umin) |
+                       __builtin_mul_overflow(umax, other.umax, &umax);
+    if (wraps) forget_unsigned();
+    S corners[4];
+    const bool signed_wraps = __builtin_mul_overflow(smin, other.smin, &corners[0]) |
+                              __builtin_mul_overflow(smin, other.smax, &corners[1]) |
+                              __builtin_mul_overflow(smax, other.smin, &corners[2]) |
+                              __builtin_mul_overflow(smax, other.smax, &corners[3]);
+    if (signed_wraps) {
+      forget_signed();
+    } else {
+      smin = *std::min_element(corners, corners + 4);
+      smax = *std::max_element(corners, corners + 4);
     }
-    umin *= other.umin;
-    umax *= other.umax;
-    take_signed_from_unsigned();
   }
 
   // `result` is what the bits of the result are known to be.
