@@ -1,5 +1,5 @@
-/* A load balancer for XDP, in the manner of Katran: packets to the address of a service go to one of
- * its servers, each flow always to the same one, as IP in IP; what is for no service passes.
+/* A load balancer for XDP, in the manner of Katran: packets to the address of a service go to one
+ * of its servers, each flow always to the same one, as IP in IP; what is for no service passes.
  *
  * services   who is balanced: address, port, protocol -> which part of the ring
  * ring       RING_SIZE slots a service, each with the index of a server: a consistent hash is made
@@ -70,7 +70,7 @@ struct {
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, SERVICES * RING_SIZE);
+  __uint(max_entries, SERVICES* RING_SIZE);
   __type(key, __u32);
   __type(value, __u32);
 } ring SEC(".maps");
@@ -99,9 +99,7 @@ struct {
 /* Where the tunnel begins; of this machine. */
 const volatile __be32 tunnel_source = bpf_htonl(0x0ac80001); /* 10.200.0.1 */
 
-static __always_inline __u32 rotate(__u32 word, __u32 by) {
-  return word << by | word >> (32 - by);
-}
+static __always_inline __u32 rotate(__u32 word, __u32 by) { return word << by | word >> (32 - by); }
 
 /* Jenkins' final mix over the flow. */
 static __always_inline __u32 hash_flow(const struct flow_key* flow) {

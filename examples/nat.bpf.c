@@ -7,8 +7,8 @@
  * open_ports services that may be reached from outside without having asked
  * statistics by what happened
  *
- * IPv4, TCP and UDP; other IP protocols are dropped, what is not IP passes. Addresses and ports are in
- * network byte order. */
+ * IPv4, TCP and UDP; other IP protocols are dropped, what is not IP passes. Addresses and ports are
+ * in network byte order. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>

@@ -59,8 +59,7 @@ bool Bpffs::is_directory(const std::string& path) const {
 void Bpffs::revive(const std::string& path) {
   std::error_code error;
   if (directory_.empty() || pins_.contains(path) || unlinked_.contains(path) ||
-      damaged_.contains(path) ||
-      !fs::is_regular_file(file_of(path), error)) {
+      damaged_.contains(path) || !fs::is_regular_file(file_of(path), error)) {
     return;
   }
   auto map = restore_(file_of(path));

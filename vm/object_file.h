@@ -16,7 +16,7 @@ struct bpf_object;
 namespace xnic::vm {
 
 struct ObjectFileOptions {
-  std::string btf_path = {};            // types for CO-RE, raw BTF or ELF; empty: the kernel's own
+  std::string btf_path = {};       // types for CO-RE, raw BTF or ELF; empty: the kernel's own
   std::string_view configuration;  // of the kernel, as /boot/config; empty: libbpf looks for it
 };
 

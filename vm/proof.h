@@ -13,7 +13,7 @@ class Map;
 struct Proof {
   // A helper call, over all paths that reach it.
   struct Call {
-    const Map* map = nullptr;  // the map that it is called on, null if that is not always one
+    const Map* map = nullptr;   // the map that it is called on, null if that is not always one
     bool key_is_known = false;  // a lookup in an array, always with the same constant key
     uint64_t key = 0;
   };

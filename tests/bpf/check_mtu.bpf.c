@@ -20,8 +20,8 @@ struct {
   __type(value, struct answer);
 } answers SEC(".maps");
 
-static __always_inline void ask(void* context, __u32 key, __u32 ifindex, __u32 mtu, __s32 difference,
-                                __u64 flags) {
+static __always_inline void ask(void* context, __u32 key, __u32 ifindex, __u32 mtu,
+                                __s32 difference, __u64 flags) {
   long result = bpf_check_mtu(context, ifindex, &mtu, difference, flags);
   struct answer* answer = bpf_map_lookup_elem(&answers, &key);
   if (!answer) return;

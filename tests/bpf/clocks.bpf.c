@@ -57,8 +57,7 @@ int probe_reads(struct xdp_md* context) {
   if ((to = copy(0, 0))) to->number += bpf_probe_read_kernel(to->text, 8, &number);
   if ((to = copy(1, 0))) to->number += bpf_probe_read_kernel(to->text, 0, &number);
   if ((to = copy(2, 0))) to->number += bpf_probe_read_kernel(to->text, 5, (void*)8);
-  if ((to = copy(3, 0)))
-    to->number += bpf_probe_read_kernel_str(to->text, 16, (const void*)text);
+  if ((to = copy(3, 0))) to->number += bpf_probe_read_kernel_str(to->text, 16, (const void*)text);
   if ((to = copy(4, 0))) to->number += bpf_probe_read_kernel_str(to->text, 4, (const void*)text);
   if ((to = copy(5, 0))) to->number += bpf_probe_read_kernel_str(to->text, 16, (void*)8);
   if ((to = copy(6, 0))) to->number += bpf_probe_read_kernel_str(to->text, 0, (const void*)text);

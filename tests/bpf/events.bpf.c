@@ -23,14 +23,14 @@ struct {
 } samples SEC(".maps");
 
 // Keeps struct arrival in the BTF.
-struct arrival *unused __attribute__((unused));
+struct arrival* unused __attribute__((unused));
 
 SEC("xdp")
-int report(struct xdp_md *ctx) {
-  const __u8 *data = (const __u8 *)(long)ctx->data;
-  const __u8 *end = (const __u8 *)(long)ctx->data_end;
+int report(struct xdp_md* ctx) {
+  const __u8* data = (const __u8*)(long)ctx->data;
+  const __u8* end = (const __u8*)(long)ctx->data_end;
   if (data + 14 > end) return XDP_DROP;
-  struct arrival *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+  struct arrival* record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
   if (!record) return XDP_ABORTED;
   record->length = end - data;
   record->protocol = data[12] << 8 | data[13];

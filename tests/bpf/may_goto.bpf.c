@@ -3,16 +3,16 @@
 
 #include <bpf/bpf_helpers.h>
 
-#define can_loop                                           \
-  ({                                                       \
-    __label__ l_break, l_continue;                         \
-    _Bool ret = 1;                                         \
-    asm volatile goto("may_goto %l[l_break]" :::: l_break); \
-    goto l_continue;                                       \
-  l_break:                                                 \
-    ret = 0;                                               \
-  l_continue:;                                             \
-    ret;                                                   \
+#define can_loop                                            \
+  ({                                                        \
+    __label__ l_break, l_continue;                          \
+    _Bool ret = 1;                                          \
+    asm volatile goto("may_goto %l[l_break]" :: ::l_break); \
+    goto l_continue;                                        \
+  l_break:                                                  \
+    ret = 0;                                                \
+  l_continue:;                                              \
+    ret;                                                    \
   })
 
 SEC("xdp")

@@ -1,5 +1,5 @@
-/* bpf_spin_lock in values of an array and a hash, and in global data: taken, given back, taken again
- * in every branch; values behind it counted; updates that leave the lock alone. */
+/* bpf_spin_lock in values of an array and a hash, and in global data: taken, given back, taken
+ * again in every branch; values behind it counted; updates that leave the lock alone. */
 #include <linux/bpf.h>
 
 #include <bpf/bpf_helpers.h>

@@ -29,7 +29,8 @@ const char numbers[CASES][TEXT] = {
     "42 ",
     "-42",
     " \t\n-7x",
-    "\xa0" "5",
+    "\xa0"
+    "5",
     "0x1f",
     "0xg",
     "0x",
@@ -74,11 +75,21 @@ static __always_inline int all_numbers(struct xdp_md* context, int is_signed) {
   if ((void*)(data + 14) > (void*)(long)context->data_end) return XDP_ABORTED;
   __u64 flags = 0;
   switch (data[11] & 7) {
-    case 1: flags = 8; break;
-    case 2: flags = 10; break;
-    case 3: flags = 16; break;
-    case 4: flags = 2; break;
-    case 5: flags = 1 << 5; break;
+    case 1:
+      flags = 8;
+      break;
+    case 2:
+      flags = 10;
+      break;
+    case 3:
+      flags = 16;
+      break;
+    case 4:
+      flags = 2;
+      break;
+    case 5:
+      flags = 1 << 5;
+      break;
   }
   __u64 sum = 0;
   for (__u32 i = 0; i < CASES; i++) {

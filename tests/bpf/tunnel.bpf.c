@@ -1,5 +1,5 @@
-/* Tunnel keys and options of a packet: none at first, then set and read back, by every size that the
- * key has had, with good and bad flags. */
+/* Tunnel keys and options of a packet: none at first, then set and read back, by every size that
+ * the key has had, with good and bad flags. */
 #include <linux/bpf.h>
 #include <stddef.h>
 
@@ -34,16 +34,16 @@ static __always_inline struct answer* answer(__u32 key) {
     if (to) to->result = bpf_skb_get_tunnel_key(skb, &to->key, SIZE, FLAGS); \
   } while (0)
 
-#define GET_OPTIONS(SLOT, SIZE)                                              \
-  do {                                                                       \
-    struct answer* to = answer(SLOT);                                        \
-    if (to) to->result = bpf_skb_get_tunnel_opt(skb, to->options, SIZE);     \
+#define GET_OPTIONS(SLOT, SIZE)                                          \
+  do {                                                                   \
+    struct answer* to = answer(SLOT);                                    \
+    if (to) to->result = bpf_skb_get_tunnel_opt(skb, to->options, SIZE); \
   } while (0)
 
-#define NOTE(SLOT, RESULT)               \
-  do {                                   \
-    struct answer* to = answer(SLOT);    \
-    if (to) to->result = RESULT;         \
+#define NOTE(SLOT, RESULT)            \
+  do {                                \
+    struct answer* to = answer(SLOT); \
+    if (to) to->result = RESULT;      \
   } while (0)
 
 #define WITH_FLAGS (1ull << 4)
@@ -54,8 +54,11 @@ int ipv4_tunnel(struct __sk_buff* skb) {
   GET(0, sizeof(struct bpf_tunnel_key), 0);
   GET_OPTIONS(1, 8);
   NOTE(2, bpf_skb_set_tunnel_opt(skb, options, 8));
-  struct bpf_tunnel_key key = {.tunnel_id = skb->len + 0x10000, .remote_ipv4 = 0x0a000001,
-                               .local_ipv4 = 0x0a000002, .tunnel_tos = 4, .tunnel_ttl = 64};
+  struct bpf_tunnel_key key = {.tunnel_id = skb->len + 0x10000,
+                               .remote_ipv4 = 0x0a000001,
+                               .local_ipv4 = 0x0a000002,
+                               .tunnel_tos = 4,
+                               .tunnel_ttl = 64};
   NOTE(3, bpf_skb_set_tunnel_key(skb, &key, sizeof(key), skb->len & 0x1e));
   GET(4, sizeof(key), WITH_FLAGS);
   GET(5, sizeof(key), 0);

@@ -19,9 +19,7 @@ namespace {
 
 using Bytes = std::vector<uint8_t>;
 
-std::string data_path(const std::string& name) {
-  return XNIC_SOURCE "/tests/sim/data/" + name;
-}
+std::string data_path(const std::string& name) { return XNIC_SOURCE "/tests/sim/data/" + name; }
 
 std::string read_data(const std::string& name) {
   std::ifstream file(data_path(name), std::ios::binary);

@@ -13,8 +13,8 @@
 #include <cstring>
 
 #include "tests/support/bpf_host.h"
-#include "vm/trace_format.h"
 #include "vm/interpreter.h"
+#include "vm/trace_format.h"
 
 namespace xnic::vm {
 namespace {

@@ -41,8 +41,8 @@ uint64_t refuse(uint64_t to, uint64_t size, int error) {
 
 uint64_t skb_set_tunnel_key(Invocation& run, uint64_t, uint64_t from, uint64_t size, uint64_t flags,
                             uint64_t) {
-  constexpr uint64_t kKnown = uint64_t{BPF_F_TUNINFO_IPV6} | BPF_F_ZERO_CSUM_TX | BPF_F_DONT_FRAGMENT |
-                              BPF_F_SEQ_NUMBER | uapi::kNoTunnelKey;
+  constexpr uint64_t kKnown = uint64_t{BPF_F_TUNINFO_IPV6} | BPF_F_ZERO_CSUM_TX |
+                              BPF_F_DONT_FRAGMENT | BPF_F_SEQ_NUMBER | uapi::kNoTunnelKey;
   if ((flags & ~kKnown) != 0 || !is_known_size(size)) return result(-EINVAL);
   bpf_tunnel_key key{};
   std::memcpy(&key, bytes_at(from), size);

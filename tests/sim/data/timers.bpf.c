@@ -2,7 +2,6 @@
  * tests that let it: see tests/sim/timers_test.cpp. */
 #include <linux/bpf.h>
 
-
 #include <bpf/bpf_helpers.h>
 
 #ifndef CLOCK_MONOTONIC
