@@ -21,7 +21,7 @@ Result<std::unique_ptr<OutputFile>> OutputFile::create(const std::string& path) 
   std::string temporary = path + ".tmp";
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) {
-    return fail(ExitCode::run_time_fault, "Cannot create {}: {}.", temporary, std::strerror(errno));
+    return fail(ExitCode::bad_input, "Cannot create {}: {}.", temporary, std::strerror(errno));
   }
   return std::unique_ptr<OutputFile>(new OutputFile(path, std::move(temporary), fd));
 }

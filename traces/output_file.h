@@ -12,8 +12,8 @@
 namespace xnic::traces {
 
 // A file that appears whole or not at all: bytes go to PATH.tmp, which finish() renames to PATH.
-// Without finish(), or after an error, nothing is left behind. Errors: run_time_fault, with a
-// sentence that names the file.
+// Without finish(), or after an error, nothing is left behind. Errors, each with a sentence that
+// names the file: bad_input where it cannot be created, run_time_fault where writing fails.
 class OutputFile {
  public:
   static Result<std::unique_ptr<OutputFile>> create(const std::string& path);

@@ -2,6 +2,7 @@
 #include "vm/object_file.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -100,6 +101,16 @@ Result<ObjectFile> ObjectFile::open(const std::string& path, std::span<const uin
   libbpf_options.object_name = name.c_str();
   if (!configuration.empty()) libbpf_options.kconfig = configuration.c_str();
   if (!options.btf_path.empty()) libbpf_options.btf_custom_path = options.btf_path.c_str();
+  if (!options.btf_path.empty()) {
+    // libbpf itself looks into it only where the object has something to relocate.
+    btf* types = btf__parse(options.btf_path.c_str(), nullptr);
+    if (types == nullptr) {
+      return fail(ExitCode::bad_input,
+                  "{}: holds no BTF that can be read: {}; give raw BTF or an ELF file with it",
+                  options.btf_path, std::strerror(errno));
+    }
+    btf__free(types);
+  }
   opened.object_.reset(
       bpf_object__open_mem(opened.file_.data(), opened.file_.size(), &libbpf_options));
   if (opened.object_ == nullptr) {

@@ -98,6 +98,15 @@ TEST_F(Malformed, ObjectsThatCannotBeRunSayWhy) {
                  {"tc.ingress", "firewall (section xdp)"});
 }
 
+TEST_F(Malformed, TypesThatAreNoneAreNamed) {
+  const std::string text = folder_.write("letter", {'d', 'e', 'a', 'r'});
+  for (const std::string& path : {folder_ / "absent.btf", text, ping_}) {
+    expect_refused({"run", firewall_, "-r", ping_, "--btf", path}, 4, {path, "BTF"});
+  }
+  // Any object with types will do for one that relocates nothing.
+  EXPECT_EQ(xnic({"run", firewall_, "-r", ping_, "--btf", firewall_}).code, 0);
+}
+
 TEST_F(Malformed, ACutCaptureGivesThePacketsBeforeTheCutAndAWarning) {
   const traces::Capture whole = traces::make_pcap(traces::samples(5), {});
   const auto end = whole.ends[3];

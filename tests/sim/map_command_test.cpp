@@ -164,7 +164,7 @@ TEST_F(MapCommand, DumpMapsThatCannotBeWrittenIsAnError) {
   for (const std::string& place :
        {file + "/below", std::string("/proc/xnic/state.json"), folder_ / "no/such/folder.json"}) {
     const Ran ran = xnic({"run", firewall_, "-r", ping_, "--dump-maps", place});
-    EXPECT_EQ(ran.code, 5) << place;
+    EXPECT_EQ(ran.code, 4) << place;
     EXPECT_EQ(lines(ran.err).size(), 1u) << ran.err;
     EXPECT_THAT(ran.err, HasSubstr(place));
   }
