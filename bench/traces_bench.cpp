@@ -65,11 +65,12 @@ void finish(benchmark::State& state, uint64_t sum) {
 }
 
 void libpcap(benchmark::State& state, bool mixed) {
+  const std::string& path = capture(mixed);
   uint64_t sum = 0;
   for (auto _ : state) {
     sum = 0;
     std::array<char, PCAP_ERRBUF_SIZE> error{};
-    pcap_t* file = pcap_open_offline(capture(mixed).c_str(), error.data());
+    pcap_t* file = pcap_open_offline(path.c_str(), error.data());
     pcap_pkthdr* header = nullptr;
     const u_char* data = nullptr;
     while (file != nullptr && pcap_next_ex(file, &header, &data) == 1) sum += head(data);
@@ -79,10 +80,11 @@ void libpcap(benchmark::State& state, bool mixed) {
 }
 
 void xnic(benchmark::State& state, bool mixed) {
+  const std::string& path = capture(mixed);
   uint64_t sum = 0;
   for (auto _ : state) {
     sum = 0;
-    auto reader = Reader::open(capture(mixed), "");
+    auto reader = Reader::open(path, "");
     std::array<Record, 64> records;
     for (;;) {
       const auto got = (*reader)->next_burst(records);

@@ -1,12 +1,10 @@
-// Plain pcap files (draft-ietf-opsawg-pcap), mapped into memory window by window. Chasing from one
-// record's length to the next record waits for memory at every step, so the lines ahead are asked
-// for before they are needed.
+// Plain pcap files (draft-ietf-opsawg-pcap), read in pieces that stay in the cache; records point
+// into the piece.
 // Leaves out: filters, pipes, pcapng, and the pcap variants that libpcap knows besides version 2.4.
 // Test: tests/traces/pcap_file_test.cpp, against libpcap.
 #include "traces/pcap_file.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,17 +37,14 @@ static_assert(sizeof(RecordHeader) == 16);
 constexpr uint32_t kMicroseconds = 0xa1b2c3d4;
 constexpr uint32_t kNanoseconds = 0xa1b23c4d;
 constexpr uint32_t kEthernet = 1;
-// So much of the file is mapped at once. Holds any record.
-constexpr uint64_t kWindow = 4 << 20;
+// So much of the file is read at once: any record, and little enough to stay in the cache.
+constexpr uint64_t kWindow = 1 << 20;
 static_assert(kWindow > 2 * (sizeof(RecordHeader) + kMaxRecordLength));
-constexpr uint32_t kCacheLine = 64;
-constexpr uint32_t kAhead = 8 << 10;  // bytes between reading a line and asking for it
 
 class PcapFileReader : public Reader {
  public:
   PcapFileReader(const std::string& path, const ReaderOptions& options) : Reader(path, options) {}
   ~PcapFileReader() override {
-    unmap();
     if (fd_ >= 0) ::close(fd_);
   }
 
@@ -62,9 +57,7 @@ class PcapFileReader : public Reader {
   uint32_t in_host_order(uint32_t value) const {
     return swapped_ ? __builtin_bswap32(value) : value;
   }
-  // Maps the file from the next record on. True if there are more bytes than were seen so far.
-  Result<bool> map_further();
-  void unmap();
+  Result<bool> read_further();
   tl::unexpected<Error> too_long(uint32_t captured) const;
   // What follows when the window holds no whole record any more: false at the end.
   Result<bool> refill();
@@ -74,11 +67,9 @@ class PcapFileReader : public Reader {
   bool nanoseconds_ = false;
   uint32_t snap_length_ = 0;
 
-  uint8_t* window_ = nullptr;
-  uint64_t window_offset_ = 0;  // in the file
-  uint64_t window_size_ = 0;
-  uint64_t position_ = 0;    // in the window: the next record
-  uint64_t prefetched_ = 0;  // in the window
+  std::unique_ptr<uint8_t[]> window_ = std::make_unique_for_overwrite<uint8_t[]>(kWindow);
+  uint64_t window_size_ = 0;  // bytes that are in it
+  uint64_t position_ = 0;     // in it: the next record, which is at record_end_ in the file
   bool ended_ = false;
   std::optional<Error> failure_;
 };
@@ -106,35 +97,21 @@ bool PcapFileReader::open() {
   return true;
 }
 
-void PcapFileReader::unmap() {
-  if (window_ != nullptr) ::munmap(window_, window_size_);
-  window_ = nullptr;
-}
-
-Result<bool> PcapFileReader::map_further() {
-  struct stat status {};
-  if (::fstat(fd_, &status) != 0) return failed_read(errno);
-  const auto file_size = static_cast<uint64_t>(status.st_size);
-  const bool grown = file_size > window_offset_ + window_size_;
-  if (window_ != nullptr && !grown) return false;
-  unmap();
-  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  window_offset_ = record_end_ / page * page;
-  window_size_ = 0;
-  position_ = prefetched_ = record_end_ - window_offset_;
-  if (file_size <= record_end_) return false;
-  const uint64_t size = std::min(kWindow, file_size - window_offset_);
-  void* mapped =
-      ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd_, static_cast<off_t>(window_offset_));
-  if (mapped == MAP_FAILED) return failed_read(errno);
-  window_ = static_cast<uint8_t*>(mapped);
-  window_size_ = size;
-  // One call in place of a fault for each page, and an error in place of a signal where the disk
-  // fails. Older kernels do not know it and take the faults.
-  if (::madvise(mapped, size, MADV_POPULATE_READ) != 0 && errno != EINVAL) {
-    return failed_read(errno == EFAULT ? EIO : errno);
+// Moves what is left of the window to its start and fills the rest. False if nothing more came.
+Result<bool> PcapFileReader::read_further() {
+  const uint64_t left = window_size_ - position_;
+  if (left > 0) std::memmove(window_.get(), window_.get() + position_, left);
+  position_ = 0;
+  window_size_ = left;
+  while (window_size_ < kWindow) {
+    const ssize_t got = ::pread(fd_, window_.get() + window_size_, kWindow - window_size_,
+                                static_cast<off_t>(record_end_ + window_size_));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return failed_read(errno);
+    if (got == 0) break;
+    window_size_ += static_cast<uint64_t>(got);
   }
-  return true;
+  return window_size_ > left;
 }
 
 // In libpcap's words.
@@ -146,10 +123,9 @@ tl::unexpected<Error> PcapFileReader::too_long(uint32_t captured) const {
 }
 
 Result<bool> PcapFileReader::refill() {
-  const auto more = map_further();
+  const auto more = read_further();
   if (!more || *more) return more;
-  const uint64_t size = window_offset_ + window_size_;
-  return size > record_end_ ? cut_off_at(size) : false;
+  return window_size_ > 0 ? cut_off_at(record_end_ + window_size_) : false;
 }
 
 Result<bool> PcapFileReader::next(Record& record) {
@@ -167,7 +143,7 @@ Result<size_t> PcapFileReader::next_burst(std::span<Record> records) {
     uint32_t captured = 0;
     bool whole = left >= sizeof header;
     if (whole) {
-      std::memcpy(&header, window_ + position_, sizeof header);
+      std::memcpy(&header, window_.get() + position_, sizeof header);
       captured = in_host_order(header.captured);
       if (captured > kMaxRecordLength) {
         // The records before it are given first.
@@ -186,9 +162,6 @@ Result<size_t> PcapFileReader::next_burst(std::span<Record> records) {
       continue;
     }
 
-    for (; prefetched_ < position_ + kAhead; prefetched_ += kCacheLine) {
-      __builtin_prefetch(window_ + std::min(prefetched_, window_size_ - 1));
-    }
     // libpcap takes seconds in the machine's own byte order as signed.
     const uint32_t seconds = in_host_order(header.seconds);
     const uint32_t fraction = in_host_order(header.fraction);
@@ -200,10 +173,10 @@ Result<size_t> PcapFileReader::next_burst(std::span<Record> records) {
     record.timestamp_ns =
         as_libpcap(seconds) * 1'000'000'000 + as_libpcap(fraction) * (nanoseconds_ ? 1 : 1000);
     const uint32_t kept = std::min(captured, snap_length_);
-    record.bytes = {window_ + position_ + sizeof header, kept};
+    record.bytes = {window_.get() + position_ + sizeof header, kept};
     record.original_length = std::max(in_host_order(header.original), kept);
     position_ += sizeof header + captured;
-    record_end_ = window_offset_ + position_;
+    record_end_ += sizeof header + captured;
     bytes_ += kept;
     snapped_ += kept < record.original_length ? 1 : 0;
   }
