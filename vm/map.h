@@ -48,6 +48,25 @@ struct RedirectEntry {
   std::shared_ptr<const Program> program{};
 };
 
+// How generated code finds the values of a map without a virtual call, giving what Map::lookup()
+// gives. It is fixed for the life of the map.
+struct DirectLookup {
+  enum class Kind : uint8_t {
+    none,      // call Map::lookup()
+    values,    // key is a u32 below `entries`: values + cpu * cpu_stride + key * stride; else null
+    function,  // function(table, key, cpu)
+  };
+  Kind kind = Kind::none;
+  uint32_t entries = 0;
+  uint8_t* values = nullptr;
+  uint64_t stride = 0;      // bytes
+  uint64_t cpu_stride = 0;  // bytes; 0 where all CPUs share the values
+  uint8_t* (*function)(void* table, const uint8_t* key, uint32_t cpu) = nullptr;
+  void* table = nullptr;
+  // Starts fetching what function() will touch first. Null if there is nothing to gain.
+  void (*prefetch)(void* table, const uint8_t* key) = nullptr;
+};
+
 // A BPF map: the kernel's meaning of keys, values, flags and errors. Two faces:
 //  - the program's: pointers to live values, on the CPU where the program runs;
 //  - user space's, as bpf(2) presents it: values are copied, and per-CPU maps show the values of
@@ -71,6 +90,7 @@ class Map {
   virtual uint8_t* lookup(const uint8_t* key, uint32_t cpu) = 0;
   virtual int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) = 0;
   virtual int erase(const uint8_t* key) = 0;
+  virtual DirectLookup direct_lookup() { return {}; }
 
   // Queues, stacks and bloom filters have no keys; for a program they have these instead of
   // lookup and update. A bloom filter's peek reads `value`, the others write it; -ENOENT where a

@@ -49,6 +49,13 @@ class Array : public Map {
     return 0;
   }
 
+  DirectLookup direct_lookup() override {
+    return {.kind = DirectLookup::Kind::values,
+            .entries = spec_.max_entries,
+            .values = values_.data(),
+            .stride = stride_};
+  }
+
   int erase(const uint8_t*) override { return -EINVAL; }
 
   int user_lookup(const uint8_t* key, uint8_t* value, uint64_t flags) override {
@@ -120,6 +127,14 @@ class PercpuArray : public Map {
     if (cpu >= possible_cpus_) return -EINVAL;
     std::memmove(slot(read_index(key), cpu), value, spec_.value_size);
     return 0;
+  }
+
+  DirectLookup direct_lookup() override {
+    return {.kind = DirectLookup::Kind::values,
+            .entries = spec_.max_entries,
+            .values = values_.data(),
+            .stride = stride_,
+            .cpu_stride = spec_.max_entries * stride_};
   }
 
   int erase(const uint8_t*) override { return -EINVAL; }
