@@ -381,7 +381,7 @@ uint32_t Run::run_function(uint32_t start, uint64_t* r) {
           fault(at, "needs a type, field or function that this kernel does not have");
           goto end;
         }
-        if (insn.imm != BPF_FUNC_tail_call) {
+        if (insn.imm != BPF_FUNC_tail_call || insn.src_reg == kPseudoKfuncCall) {
           count_ = count;
           taken = calls_.call(*program_, at, r);
           count = count_;

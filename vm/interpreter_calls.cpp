@@ -1,5 +1,5 @@
-// The interpreter's calls of helpers. What a helper may do with a pointer is checked by address,
-// the way the row's argument kinds ask for it: the registers have no types here. Test:
+// The interpreter's calls of helpers and kfuncs. What a helper may do with a pointer is checked by
+// address, the way the row's argument kinds ask for it: the registers have no types here. Test:
 // tests/vm/interpreter_test.cpp, tests/vm/helper_test.cpp, and the kernel comparison.
 #include "vm/interpreter_calls.h"
 
@@ -9,6 +9,8 @@
 #include <array>
 
 #include "vm/interpreter.h"
+#include "vm/isa.h"
+#include "vm/kfunc.h"
 
 namespace xnic::vm {
 namespace {
@@ -165,9 +167,16 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
     case Argument::size:
     case Argument::size_or_zero:
       return {};
+    case Argument::bytes_2:
+      return writable(sizeof(uint16_t));
     case Argument::u32_in_out:
+    case Argument::bytes_4:
       return writable(sizeof(uint32_t));
     case Argument::u64_out:
+    case Argument::bytes_8:
+    case Argument::new_iterator:
+    case Argument::iterator:
+    case Argument::ended_iterator:
       return writable(sizeof(uint64_t));
     case Argument::const_string:
       return memory_.holds_string(*program_, value)
@@ -187,8 +196,10 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
 
 bool RunCalls::call(const Program& program, uint32_t index, uint64_t* r) {
   program_ = &program;
-  const Helper& helper =
-      *helper_at(type_, static_cast<uint32_t>(program.instructions()[index].imm));
+  const bpf_insn& insn = program.instructions()[index];
+  const Helper& helper = insn.src_reg == kPseudoKfuncCall
+                             ? find_kfunc(insn.imm)->row
+                             : *helper_at(type_, static_cast<uint32_t>(insn.imm));
   const Map* map = nullptr;
   for (uint32_t number = 0; number < helper.arguments.size(); ++number) {
     if (helper.arguments[number] == Argument::none) break;

@@ -14,14 +14,14 @@
 
 namespace xnic::vm {
 
-// What one run of the interpreter calls: helpers, with every argument checked first, and what they
-// hand out until the run ends. All references must outlive it.
+// What one run of the interpreter calls: helpers and kfuncs, with every argument checked first, and
+// what they hand out until the run ends. All references must outlive it.
 class RunCalls {
  public:
   RunCalls(const ProgramType& type, Invocation& invocation, RunMemory& memory, Callbacks& callbacks)
       : type_(type), invocation_(invocation), memory_(memory), callbacks_(callbacks) {}
 
-  // Performs the helper call at instruction `index` with r1 to r5 and leaves r0 in r[0]. False
+  // Performs the call at instruction `index` with r1 to r5 and leaves r0 in r[0]. False
   // after a fault, which the invocation then has.
   bool call(const Program& program, uint32_t index, uint64_t* r);
   // The map at this address, if the program names it or this run has found it in another map.
