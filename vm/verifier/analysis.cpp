@@ -10,6 +10,7 @@
 #include "vm/verifier/explored.h"
 #include "vm/verifier/function_calls.h"
 #include "vm/verifier/helper_calls.h"
+#include "vm/verifier/kfunc_calls.h"
 #include "vm/verifier/pruning.h"
 #include "vm/verifier/requirements.h"
 
@@ -229,6 +230,7 @@ class Analysis {
                     "a CO-RE relocation that the kernel's types do not answer, or a kernel "
                     "function that does not exist, is reached");
     }
+    if (insn.src_reg == kPseudoKfuncCall) return apply_kfunc_call(env_, insn);
     if (insn.off != 0 || insn.dst_reg != 0 || insn.src_reg > BPF_PSEUDO_CALL) {
       return refuse(EINVAL, "BPF_CALL uses reserved fields");
     }

@@ -303,6 +303,11 @@ Verdict apply_load_immediate(Environment& env, const bpf_insn& insn) {
     target = Register::constant(value);
     return {};
   }
+  if (insn.src_reg == BPF_PSEUDO_BTF_ID) {
+    target = Register::pointer(Type::memory);
+    target.read_only = true;
+    return {};
+  }
   if (insn.src_reg == BPF_PSEUDO_FUNC) {
     target = Register::pointer(Type::function);
     target.subprogram = env.flow.function_of(static_cast<uint32_t>(insn.imm));

@@ -202,6 +202,16 @@ class Call {
         return require_lock(number);
       case Argument::timer:
         return require_timer(number);
+      case Argument::bytes_2:
+        return require_bytes(number, 2);
+      case Argument::bytes_4:
+        return require_bytes(number, 4);
+      case Argument::bytes_8:
+        return require_bytes(number, 8);
+      case Argument::new_iterator:
+      case Argument::iterator:
+      case Argument::ended_iterator:
+        return refuse(EINVAL, "iterators are not followed yet");
     }
     return {};
   }
@@ -230,6 +240,12 @@ class Call {
     if (Verdict v = require_memory_type(number)) return v;
     if (Verdict v = require_memory(number, size, Direction::write, false, fills)) return v;
     return require_alignment(env_, env_.reg(number), 0, size, true);
+  }
+
+  Verdict require_bytes(uint32_t number, uint32_t size) {
+    if (Verdict v = require_memory_type(number)) return v;
+    if (Verdict v = require_memory(number, size, Direction::read, false)) return v;
+    return require_memory(number, size, Direction::write, false);
   }
 
   Verdict require_size(uint32_t position) {
@@ -415,6 +431,13 @@ class Call {
       }
       case Returns::none:
         return {};
+      case Returns::iterated_int_or_null: {
+        Register r = Register::pointer(Type::memory);
+        r.maybe_null = r.read_only = true;
+        r.extent = sizeof(int32_t);
+        r.id = env_.new_id();
+        return r;
+      }
       case Returns::map_value_or_null: {
         Register r = Register::pointer(Type::map_value);
         r.map = map_;
@@ -453,6 +476,12 @@ class Call {
 
 }  // namespace
 
+Verdict apply_row(Environment& env, const bpf_insn& insn, const Helper& row) {
+  Call call(env, insn, row);
+  if (Verdict v = call.require()) return v;
+  return call.apply();
+}
+
 Verdict apply_helper_call(Environment& env, const bpf_insn& insn) {
   const auto id = static_cast<uint32_t>(insn.imm);
   const Helper* helper = find_helper(id, env.type.helper_set);
@@ -467,9 +496,7 @@ Verdict apply_helper_call(Environment& env, const bpf_insn& insn) {
   if (env.now->lock_id != 0 && id != BPF_FUNC_spin_unlock) {
     return refuse(EINVAL, "function calls are not allowed while holding a lock");
   }
-  Call call(env, insn, *helper);
-  if (Verdict v = call.require()) return v;
-  return call.apply();
+  return apply_row(env, insn, *helper);
 }
 
 }  // namespace xnic::vm::verifier

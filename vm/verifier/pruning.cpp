@@ -117,6 +117,7 @@ bool is_like(Environment& env, const State& old, const State& now, Likeness like
   if (old.frames.size() != now.frames.size() || !same_call_sites(old, now)) return false;
   if (old.references.size() != now.references.size()) return false;
   if ((old.lock_id != 0) != (now.lock_id != 0) || old.lock_map != now.lock_map) return false;
+  if (old.in_rcu != now.in_rcu || old.no_preemption != now.no_preemption) return false;
   Ids ids(env.last_id);
   if (!ids.match(old.lock_id, now.lock_id)) return false;
   for (size_t i = 0; i < old.references.size(); ++i) {

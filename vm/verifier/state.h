@@ -85,6 +85,8 @@ struct State {
   std::vector<Reference> references;
   uint32_t lock_id = 0;  // of the value whose spin lock is held
   const void* lock_map = nullptr;
+  uint32_t no_preemption = 0;  // regions without preemption that are open
+  bool in_rcu = false;         // in a read-side section
   uint32_t may_goto_depth = 0;
   uint32_t callback_depth = 0;
 
