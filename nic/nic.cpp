@@ -2,6 +2,8 @@
 // times, taken in one go. The port runs ahead of the clock, by kAhead at most, as long as nothing
 // that the host will do can change the result: descriptors only become more, so a packet that has
 // one needs no event, and a packet that lacks one waits for the clock.
+// Frames of all ports come in one line, by their times: where one waits, those of other ports that
+// come later wait behind it.
 // It leaves out: descriptors freed between a frame's end on the wire and its DMA are not seen by
 // it (with lossy sources only); the transmit ring has no end; transmit requests are served in the
 // order in which the model makes them; completions for transmitted packets cost nothing.
@@ -28,14 +30,15 @@ Nic::Nic(const sc_core::sc_module_name& name, const NicProfile& profile, const N
       parser_latency_(from_nanoseconds(profile.parser_latency_ns.value)),
       wheel_(wheel),
       client_(client),
-      mac_rx_(profile.link_gbps.value),
-      mac_tx_(profile.link_gbps.value),
+      queues_a_port_(profile.queues.whole()),
+      mac_rx_(options.ports, Mac(profile.link_gbps.value)),
+      mac_tx_(options.ports, Mac(profile.link_gbps.value)),
       rss_(profile.queues.whole()),
       engine_(from_nanoseconds(profile.offload_fixed_ns.value),
               from_nanoseconds(profile.offload_instruction_ns.value)),
       pcie_(profile),
       pump_(wheel.add([this] { pump(); })) {
-  for (uint32_t i = 0; i < profile.queues.whole(); ++i) {
+  for (uint32_t i = 0; i < options.ports * queues_a_port_; ++i) {
     queues_.push_back({RxQueue(profile.queue_packets.whole()),
                        Ring(profile.ring_descriptors.whole()),
                        Interrupt(from_nanoseconds(profile.interrupt_latency_ns.value),
@@ -68,6 +71,9 @@ bool Nic::load_frame() {
   held_ = std::move(*next);
   if (!held_) return false;
   rss_.steer(held_->packet);
+  // What stood behind a frame of another port cannot begin before now.
+  if (held_->port != last_port_) not_before_ = std::max(not_before_, wheel_.now());
+  last_port_ = held_->port;
   return true;
 }
 
@@ -76,10 +82,11 @@ bool Nic::load_frame() {
 bool Nic::receive() {
   const vm::Packet& packet = held_->packet;
   const Picoseconds offered = std::max(held_->arrival, not_before_);
-  Mac::Slot slot = mac_rx_.next(offered, packet.length());
+  Mac& mac = mac_rx_[held_->port];
+  Mac::Slot slot = mac.next(offered, packet.length());
   if (wait_for(slot.start)) return false;
   const FrameCheck check = check_frame(packet.linear(), packet.length(), options_.mtu);
-  Queue& queue = queues_[packet.rx_queue_index];
+  Queue& queue = queue_of(*held_);
   if (check == FrameCheck::good) {
     const bool scarce = queue.ring.free() == 0;
     if (scarce && !options_.lossy) {
@@ -92,12 +99,12 @@ bool Nic::receive() {
     }
     if (!options_.lossy) {
       const Picoseconds wait = queue.memory.room_at(slot.end) - slot.end;
-      slot = mac_rx_.next(slot.start + wait, packet.length());
+      slot = mac.next(slot.start + wait, packet.length());
       if (wait_for(slot.start)) return false;
     }
   }
   held_->arrival = options_.lossy ? held_->arrival : slot.start;
-  mac_rx_.pass(slot.start, packet.length());
+  mac.pass(slot.start, packet.length());
   not_before_ = 0;
   if (check != FrameCheck::good) {
     client_.lost(std::move(held_), check == FrameCheck::runt ? NicDrop::runt : NicDrop::oversize,
@@ -112,7 +119,7 @@ bool Nic::receive() {
 
 // The frame is in its queue: offload engine, then drop, transmission or DMA.
 void Nic::accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot) {
-  Queue& queue = queues_[transit->packet.rx_queue_index];
+  Queue& queue = queue_of(*transit);
   transit->packet.rx_timestamp_ns = slot.end / kPicosecondsPerNanosecond;
   const Picoseconds parsed = slot.end + parser_latency_;
   const Picoseconds begun = engine_.start(parsed);
@@ -124,7 +131,7 @@ void Nic::accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot) {
     return;
   }
   if (run.way == Offloaded::Way::transmit) {
-    const Mac::Slot out = mac_tx_.pass(now, transit->packet.length());
+    const Mac::Slot out = mac_tx_[transit->port].pass(now, transit->packet.length());
     queue.memory.hold(out.end);
     client_.sent(std::move(transit), out.end);
     return;
@@ -154,7 +161,7 @@ std::unique_ptr<Transit> Nic::take(uint32_t queue, Picoseconds now) {
 
 void Nic::post(uint32_t queue, uint64_t count) {
   queues_[queue].ring.post(count);
-  if (!stalled_ || count == 0 || held_->packet.rx_queue_index != queue) return;
+  if (!stalled_ || count == 0 || &queue_of(*held_) != &queues_[queue]) return;
   stalled_ = false;
   not_before_ = wheel_.now();
   wheel_.at(wheel_.now(), pump_);
@@ -171,7 +178,7 @@ void Nic::arm(uint32_t queue) {
 void Nic::transmit(std::unique_ptr<Transit> transit, Picoseconds now) {
   const Picoseconds seen = pcie_.doorbell(now);
   const Picoseconds here = pcie_.read(seen, transit->packet.length()).done;
-  const Mac::Slot slot = mac_tx_.pass(here, transit->packet.length());
+  const Mac::Slot slot = mac_tx_[transit->port].pass(here, transit->packet.length());
   client_.sent(std::move(transit), slot.end);
 }
 

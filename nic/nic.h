@@ -25,8 +25,8 @@ enum class NicDrop : uint8_t { runt, oversize, rx_queue_full, no_descriptor };
 class NicClient {
  public:
   virtual ~NicClient() = default;
-  // The next frame for the port, with `arrival` set to the time at which it is offered; null at
-  // the end. Times never decrease.
+  // The next frame for a port, with `port` and `arrival`, the time at which it is offered, set;
+  // null at the end. Times never decrease.
   virtual Result<std::unique_ptr<Transit>> next_frame() = 0;
   // Runs the program at xdp.offload, if there is one.
   virtual Offloaded offload(Transit& transit, Picoseconds now) = 0;
@@ -42,11 +42,13 @@ struct NicOptions {
   // The port takes frames at their pace and drops what finds no room. Otherwise a frame waits
   // until there is room and a descriptor, and nothing is lost.
   bool lossy = false;
-  uint32_t mtu = 0;  // bytes behind the Ethernet header; 0 is no limit
+  uint32_t mtu = 0;    // bytes behind the Ethernet header; 0 is no limit
+  uint32_t ports = 1;  // each with a MAC and receive queues of its own
 };
 
-// The card: port, MAC, parser and RSS, receive queues, offload engine, DMA, rings, interrupts, and
-// the transmit path. Wheel and client must outlive it.
+// The card: ports with MAC, parser and RSS, and receive queues; and, shared by the ports, offload
+// engine, DMA and PCIe; rings, interrupts, and the transmit path. Queues are counted through over
+// the ports. Wheel and client must outlive it.
 class Nic : public sc_core::sc_module {
  public:
   Nic(const sc_core::sc_module_name& name, const NicProfile& profile, const NicOptions& options,
@@ -65,6 +67,7 @@ class Nic : public sc_core::sc_module {
   void transmit(std::unique_ptr<Transit> transit, Picoseconds now);
 
   uint32_t queues() const { return static_cast<uint32_t>(queues_.size()); }
+  uint32_t queues_a_port() const { return queues_a_port_; }
   // What ended the source early, if anything did.
   const std::optional<Error>& error() const { return error_; }
 
@@ -80,6 +83,9 @@ class Nic : public sc_core::sc_module {
   bool load_frame();
   bool receive();
   bool wait_for(Picoseconds start);
+  Queue& queue_of(const Transit& transit) {
+    return queues_[transit.port * queues_a_port_ + transit.packet.rx_queue_index];
+  }
   void accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot);
   void raise(Queue& queue, Picoseconds ready);
 
@@ -88,14 +94,16 @@ class Nic : public sc_core::sc_module {
   Picoseconds parser_latency_;
   Wheel& wheel_;
   NicClient& client_;
-  Mac mac_rx_;
-  Mac mac_tx_;
+  uint32_t queues_a_port_;
+  std::vector<Mac> mac_rx_;  // by port
+  std::vector<Mac> mac_tx_;
   Rss rss_;
   OffloadEngine engine_;
   Pcie pcie_;
   std::deque<Queue> queues_;
   Wheel::Task pump_;
   std::unique_ptr<Transit> held_;  // at the port, not yet accepted
+  uint32_t last_port_ = 0;         // of the frame before
   bool stalled_ = false;           // held_ waits for a descriptor
   Picoseconds not_before_ = 0;     // when held_ may enter after a stall
   std::optional<Error> error_;

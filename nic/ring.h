@@ -14,6 +14,7 @@ namespace xnic::nic {
 struct Transit {
   virtual ~Transit() = default;
   vm::Packet packet;
+  uint32_t port = 0;        // of the card: where it comes in, or is to leave
   Picoseconds arrival = 0;  // first bit on the wire
   Picoseconds ready = 0;    // in host memory, completion written
 };

@@ -7,12 +7,14 @@
 // Test: tests/sim/system_test.cpp.
 #include "sim/host.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace xnic::sim {
 
-Host::Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile, Hooks& hooks,
-           Environments& environments, nic::Wheel& wheel, nic::Nic& nic, Ended ended)
+Host::Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile,
+           const InterfaceHooks& hooks, Environments& environments, nic::Wheel& wheel,
+           nic::Nic& nic, const std::vector<uint32_t>& ports, Ended ended)
     : sc_module(name),
       poll_cost_(nic::from_nanoseconds(profile.poll_ns.value)),
       packet_cost_(nic::from_nanoseconds(profile.packet_ns.value)),
@@ -22,11 +24,12 @@ Host::Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile, 
       environments_(environments),
       wheel_(wheel),
       nic_(nic),
+      ports_(ports),
       ended_(std::move(ended)),
       queues_(nic.queues()),
       busy_until_(environments.cores.size(), 0) {
   for (uint32_t i = 0; i < queues_.size(); ++i) {
-    queues_[i].cpu = environments.of_queue(i).cpu;
+    queues_[i].cpu = environments.of_queue(i % nic.queues_a_port()).cpu;
     queues_[i].poll = wheel.add([this, i] { poll(i); });
   }
 }
@@ -73,8 +76,10 @@ nic::Picoseconds Host::process(Queue& queue, std::unique_ptr<nic::Transit> trans
   now += timers * instruction_cost_;
   Way way{traveller.packet, environment, traveller.outcome, now + packet_cost_};
   if (path_.native(way)) path_.stack(way);
-  // What leaves by another interface is not this NIC's to send.
-  if (traveller.outcome.end == End::transmitted && traveller.outcome.out_ifindex == kNic0) {
+  // What leaves by an interface that is no port of the card is not the card's to send.
+  const auto port = std::ranges::find(ports_, traveller.outcome.out_ifindex);
+  if (traveller.outcome.end == End::transmitted && port != ports_.end()) {
+    transit->port = static_cast<uint32_t>(port - ports_.begin());
     queue.to_send.push_back(std::move(transit));
   } else {
     ended_(std::move(transit));

@@ -24,11 +24,12 @@ class Host : public sc_core::sc_module {
   // Takes the packets whose way ends in the host.
   using Ended = std::function<void(std::unique_ptr<nic::Transit>)>;
 
-  // All references must outlive the host.
-  Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile, Hooks& hooks,
-       Environments& environments, nic::Wheel& wheel, nic::Nic& nic, Ended ended);
+  // `ports` has the interface of each port of the card. All references must outlive the host.
+  Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile,
+       const InterfaceHooks& hooks, Environments& environments, nic::Wheel& wheel, nic::Nic& nic,
+       const std::vector<uint32_t>& ports, Ended ended);
 
-  void set_copy_sent(Path::CopySent copy_sent) { path_.set_copy_sent(std::move(copy_sent)); }
+  Path& path() { return path_; }
   // The interrupt handler of a queue starts now.
   void interrupt(uint32_t queue);
 
@@ -53,6 +54,7 @@ class Host : public sc_core::sc_module {
   Environments& environments_;
   nic::Wheel& wheel_;
   nic::Nic& nic_;
+  std::vector<uint32_t> ports_;
   Ended ended_;
   std::vector<Queue> queues_;
   std::vector<nic::Picoseconds> busy_until_;  // by CPU

@@ -24,12 +24,15 @@ enum class DropReason : uint8_t {
   tc_consumed,    // TC_ACT_STOLEN, TC_ACT_QUEUED, TC_ACT_TRAP
   tc_redirect,    // TC_ACT_REDIRECT without a usable target
   tc_fault,       // a tc program faulted
+  mtu,            // longer than the interface takes at the other end of a veth pair
+  loop,           // came in again and again within the machine, where Linux would never end
 };
-inline constexpr size_t kDropReasons = 12;
+inline constexpr size_t kDropReasons = 14;
 std::string_view drop_reason_name(DropReason reason);  // "oversize", "xdp_drop", ...
 
 // Where a packet's way ended.
 enum class End : uint8_t { delivered, transmitted, dropped };
+inline constexpr size_t kEnds = 3;
 
 // One hook that the packet passed.
 struct HookEvent {
@@ -37,6 +40,8 @@ struct HookEvent {
   const vm::Program* program;
   vm::HookResult result;
   uint64_t time_ps;  // simulated time at which the program had run
+  uint32_t ifindex;  // whose hook it is
+  bool copy;         // it was a copy of the packet that passed here
 };
 
 // The whole story of one packet.
@@ -45,10 +50,13 @@ struct Outcome {
   uint64_t arrival_ps = 0;
   uint64_t end_ps = 0;
   uint32_t queue = 0;
+  uint32_t in_ifindex = 0;   // where the packet came in
   uint32_t out_ifindex = 0;  // of End::transmitted: the interface that it left by
   End end = End::delivered;
   DropReason reason = DropReason::none;  // only of End::dropped
-  std::vector<HookEvent> events;         // in the packet's order
+  std::vector<HookEvent> events;         // in the packet's order, those of its copies among them
+  // What became of the copies that programs made of the packet, by End.
+  std::array<uint32_t, kEnds> copies{};
 };
 
 // Receives each packet once, when the end of its way is certain, with its final bytes and the

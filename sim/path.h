@@ -4,9 +4,11 @@
 #include <functional>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "nic/profile.h"
 #include "nic/time.h"
+#include "sim/interface_hooks.h"
 #include "sim/outcome.h"
 #include "traces/player.h"
 #include "vm/hook.h"
@@ -39,53 +41,91 @@ struct Way {
   nic::Picoseconds now = 0;
   // Where a cpumap took the packet from another CPU: which, until its way ends.
   std::optional<uint32_t> came_from_cpu{};
+  bool copy = false;          // beside the packet that the outcome's id names
+  bool in_card = false;       // at xdp.offload
+  bool built = false;         // it is an sk_buff
+  bool redirected = false;    // a tc program sent it, and generic XDP leaves it alone
+  uint32_t nested_sends = 0;  // by tc programs out of interfaces, each within the one before
+  uint32_t rounds = 0;        // how often it, or a copy of it, came in anew within the machine
 };
 
-// A frame of the capture enters at nic0.
-void enter(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome);
+// A frame of a capture enters at an interface.
+void enter(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome,
+           uint32_t ifindex = kNic0);
 
+// Its way ends: delivered or transmitted (by out_ifindex), or for this reason.
+void end(Way& way, End how);
+void drop(Way& way, DropReason reason);
 // A packet's way ends here for this reason, at `now`.
 void drop(Outcome& outcome, DropReason reason, nic::Picoseconds now);
 
-// What happens to a packet between the hooks of nic0. Timed and untimed runs both call it, with
-// other costs. Each step moves way.now on by what it took.
+// What happens to a packet between the hooks of the machine's interfaces. Timed and untimed runs
+// both call it, with other costs. Each step moves way.now on by what it took.
+//
+// What leaves by one end of a veth pair whose other end is in the network comes in there, and what
+// leaves by lo at lo: it passes that interface's hooks and goes on. As in Linux, tc programs may
+// send a packet out of interfaces nine times, each within the one before. Where Linux would let a
+// packet come in again without end, it is lost after kMaxRounds.
 class Path {
  public:
-  // The hooks must outlive the path.
-  Path(Hooks& hooks, const PathCosts& costs) : hooks_(hooks), costs_(costs) {}
+  static constexpr uint32_t kMaxRounds = 256;
 
-  // Told of each copy of a packet that leaves an interface beside the packet itself, as a broadcast
-  // makes them. May be empty.
+  // The hooks must outlive the path.
+  Path(InterfaceHooks hooks, const PathCosts& costs) : hooks_(std::move(hooks)), costs_(costs) {}
+
+  // Told of each packet that leaves an interface while its story goes on: copies, and what goes on
+  // at the other end of a veth pair. May be empty.
   using CopySent = std::function<void(const vm::Packet&, uint32_t ifindex, nic::Picoseconds)>;
   void set_copy_sent(CopySent copy_sent) { copy_sent_ = std::move(copy_sent); }
+  // Told of each packet that a socket of an xskmap receives, by RedirectEntry::socket. May be
+  // empty.
+  using SocketReceived = std::function<void(const vm::Packet&, uint64_t socket, nic::Picoseconds)>;
+  void set_socket_received(SocketReceived received) { socket_received_ = std::move(received); }
 
-  bool attached(vm::HookPoint point) const { return hook(point).attached(); }
+  // At the interface that packets enter at by default.
+  bool attached(vm::HookPoint point, uint32_t ifindex = kNic0) const {
+    const Hooks* hooks = hooks_.of(ifindex);
+    return hooks != nullptr && (*hooks)[static_cast<size_t>(point)].attached();
+  }
 
   // The offloaded and the native XDP program. True if the packet goes on; if not, the outcome says
   // how its way ended.
-  bool offload(Way& way) { return xdp(way, vm::HookPoint::xdp_offload); }
-  bool native(Way& way);
+  bool offload(Way& way);
+  bool native(Way& way) { return xdp(way, vm::HookPoint::xdp_native) != Next::ended; }
   // From the sk_buff on: generic XDP, tc ingress, and delivery or tc egress and transmission. The
   // way has ended when it returns, with the VLAN tag back in the bytes, as a tap shows them.
   void stack(Way& way);
 
  private:
-  const vm::Hook& hook(vm::HookPoint point) const { return hooks_[static_cast<size_t>(point)]; }
-  vm::HookResult run(Way& way, vm::HookPoint point);
-  bool xdp(Way& way, vm::HookPoint point);
-  // What an XDP program's redirect leads to. True if the packet goes on up the stack.
-  bool xdp_redirected(Way& way, const vm::Redirect& redirect);
-  bool to_cpu(Way& way, const vm::Redirect& redirect);
-  void to_all(Way& way, const vm::Redirect& redirect);
-  void to_device(Way& way, const vm::RedirectEntry& entry);
-  void leave(Way& way, uint32_t ifindex);
-  void ingress(Way& way);
-  void redirected(Way& way, const vm::Redirect& redirect);
-  void egress(Way& way);
+  enum class Next : uint8_t {
+    ended,  // its way has
+    on,     // it passes the hook
+    up,     // it starts up the stack of packet.ifindex
+  };
 
-  Hooks& hooks_;
+  vm::HookResult run(Way& way, vm::HookPoint point);
+  Next xdp(Way& way, vm::HookPoint point);
+  Next receive(Way& way);
+  Next ingress(Way& way);
+  Next egress(Way& way, uint32_t ifindex);
+  Next after_tc(Way& way, const vm::HookResult& result);
+
+  // sim/path_redirect.cpp
+  Next xdp_redirected(Way& way, const vm::Redirect& redirect);
+  Next to_cpu(Way& way, const vm::Redirect& redirect);
+  Next to_socket(Way& way, const vm::Redirect& redirect);
+  Next to_all(Way& way, const vm::Redirect& redirect);
+  Next to_device(Way& way, const vm::RedirectEntry& entry);
+  Next tc_redirected(Way& way, const vm::Redirect& redirect);
+  Next send(Way& way, uint32_t ifindex);
+  Next come_in(Way& way, uint32_t ifindex);
+  void send_clone(Way& way, vm::Packet& clone, const vm::Redirect& to);
+  void finish_copy(Way& way, Way& copy, Next next);
+
+  InterfaceHooks hooks_;
   PathCosts costs_;
   CopySent copy_sent_;
+  SocketReceived socket_received_;
 };
 
 }  // namespace xnic::sim

@@ -48,22 +48,28 @@ int64_t shown_code(const HookEvent& event) {
 
 }  // namespace
 
-Recorder::Recorder(const std::string& directory, const Attachments& attachments)
+Recorder::Recorder(const std::string& directory, const Attachments& attachments,
+                   const std::vector<uint32_t>& entrances)
     : attachments_(attachments),
+      entrances_(entrances),
       verdicts_path_((std::filesystem::path(directory) / "verdicts.pcapng").string()),
       packets_path_((std::filesystem::path(directory) / "packets.ndjson").string()) {}
 
 Result<std::unique_ptr<Recorder>> Recorder::create(const std::string& directory,
-                                                   const Attachments& attachments) {
+                                                   const Attachments& attachments,
+                                                   const std::vector<uint32_t>& entrances) {
   std::error_code error;
   const bool made = std::filesystem::create_directories(directory, error);
   if (error) {
     return fail(ExitCode::bad_input, "{}: cannot be made a directory for the output: {}", directory,
                 error.message());
   }
-  std::unique_ptr<Recorder> recorder(new Recorder(directory, attachments));
+  std::unique_ptr<Recorder> recorder(new Recorder(directory, attachments, entrances));
   if (made) recorder->made_ = directory;
-  auto verdicts = traces::PcapngWriter::create(recorder->verdicts_path_, "xnic " XNIC_VERSION);
+  std::vector<std::string> names;
+  for (const uint32_t ifindex : entrances) names.push_back(recorder->interface_name(ifindex));
+  auto verdicts =
+      traces::PcapngWriter::create(recorder->verdicts_path_, "xnic " XNIC_VERSION, names);
   if (!verdicts) return tl::unexpected(verdicts.error());
   auto packets = traces::OutputFile::create(recorder->packets_path_);
   if (!packets) return tl::unexpected(packets.error());
@@ -98,24 +104,36 @@ void Recorder::done(const vm::Packet& packet, const Outcome& outcome) {
 
 void Recorder::write(const Started& started, const Ended& ended) {
   const Outcome& outcome = ended.outcome;
-  traces::Annotation annotation{outcome.packet_id, outcome.queue, {}, comment_of(outcome)};
+  const auto entrance = std::ranges::find(entrances_, outcome.in_ifindex) - entrances_.begin();
+  traces::Annotation annotation{.packet_id = outcome.packet_id,
+                                .queue = outcome.queue,
+                                .verdicts = {},
+                                .comment = comment_of(outcome),
+                                .interface = static_cast<uint32_t>(entrance)};
   std::string lines;
   for (const HookEvent& event : outcome.events) {
     const bool xdp = vm::hook_program_type(event.hook) == BPF_PROG_TYPE_XDP;
     annotation.verdicts.push_back(
         {xdp ? traces::Verdict::xdp : traces::Verdict::tc, effective_code(event)});
     lines += fmt::format(
-        R"({{"packet":{},"hook":"{}","program":{},"verdict":"{}","code":{},"len_in":{},"len_out":{},"sim_ns":{}}})"
+        R"({{"packet":{},"interface":{},"hook":"{}","program":{},"verdict":"{}","code":{},"len_in":{},"len_out":{},"sim_ns":{}{}}})"
         "\n",
-        outcome.packet_id, vm::hook_name(event.hook),
+        outcome.packet_id, json_string(interface_name(event.ifindex)), vm::hook_name(event.hook),
         json_string(attachments_.name_of(*event.program)), event.result.verdict, shown_code(event),
-        event.result.length_in, event.result.length_out, event.time_ps / kPicosecondsPerNanosecond);
+        event.result.length_in, event.result.length_out, event.time_ps / kPicosecondsPerNanosecond,
+        event.copy ? R"(,"copy":true)" : "");
   }
   const auto length = static_cast<uint32_t>(ended.bytes.size());
   // What a short snap length cut off stays cut off.
   const uint32_t original = length + (started.original_length - started.length);
   keep(verdicts_->write(started.timestamp_ns, ended.bytes, original, annotation));
   keep(packets_->write({reinterpret_cast<const uint8_t*>(lines.data()), lines.size()}));
+}
+
+std::string Recorder::interface_name(uint32_t ifindex) const {
+  const auto interfaces = attachments_.hooks.all();
+  const auto found = std::ranges::find(interfaces, ifindex, &InterfaceHooks::Entry::ifindex);
+  return found == interfaces.end() ? std::string() : found->name;
 }
 
 void Recorder::keep(const Result<void>& result) {

@@ -23,9 +23,11 @@ namespace xnic::sim {
 // one line for every hook that a packet passed. What waits for an earlier packet is held in memory.
 class Recorder : public OutcomeSink {
  public:
-  // Makes the directory where it is missing.
+  // Makes the directory where it is missing. `entrances` are the interfaces at which packets come
+  // in, each once.
   static Result<std::unique_ptr<Recorder>> create(const std::string& directory,
-                                                  const Attachments& attachments);
+                                                  const Attachments& attachments,
+                                                  const std::vector<uint32_t>& entrances);
 
   // Leaves nothing behind of a run that was not finished.
   ~Recorder() override;
@@ -50,11 +52,14 @@ class Recorder : public OutcomeSink {
     Outcome outcome;
   };
 
-  Recorder(const std::string& directory, const Attachments& attachments);
+  Recorder(const std::string& directory, const Attachments& attachments,
+           const std::vector<uint32_t>& entrances);
   void write(const Started& started, const Ended& ended);
+  std::string interface_name(uint32_t ifindex) const;
   void keep(const Result<void>& result);
 
   const Attachments& attachments_;
+  std::vector<uint32_t> entrances_;
   std::string made_;  // the directory, if it was not there before
   std::string verdicts_path_;
   std::string packets_path_;

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <set>
 
 namespace xnic::sim {
 namespace {
@@ -21,9 +23,11 @@ double share(uint64_t part, uint64_t whole) {
 
 template <class Function>
 void for_each_attached(const Attachments& attachments, Function function) {
-  for (const vm::Hook& hook : *attachments.hooks) {
-    for (const vm::Hook::ProgramRuns& one : hook.program_runs()) {
-      function(hook.point(), attachments.name_of(*one.program), one.statistics);
+  for (const InterfaceHooks::Entry& interface : attachments.hooks.all()) {
+    for (const vm::Hook& hook : *interface.hooks) {
+      for (const vm::Hook::ProgramRuns& one : hook.program_runs()) {
+        function(interface.name, hook.point(), attachments.name_of(*one.program), one.statistics);
+      }
     }
   }
 }
@@ -34,6 +38,14 @@ void for_each_drop(const RunSummary& summary, Function function) {
     if (summary.drops[i] != 0) {
       function(drop_reason_name(static_cast<DropReason>(i)), summary.drops[i]);
     }
+  }
+}
+
+template <class Function>
+void for_each_copy(const RunSummary& summary, Function function) {
+  constexpr std::array<std::string_view, kEnds> kNames = {"delivered", "transmitted", "dropped"};
+  for (size_t i = 0; i < kEnds; i++) {
+    if (summary.copies[i] != 0) function(kNames[i], summary.copies[i]);
   }
 }
 
@@ -52,22 +64,36 @@ Json to_json(const Report& report, const Attachments& attachments) {
   for (const auto& object : attachments.objects) {
     json["objects"].push_back({{"path", object->path()}, {"sha256", object->sha256()}});
   }
-  json["capture"] = {{"path", report.capture_path},
-                     {"packets", report.capture_packets},
-                     {"bytes", report.capture_bytes},
+  json["captures"] = Json::array();
+  Report::Capture all;
+  for (const Report::Capture& capture : report.captures) {
+    all.path += (all.path.empty() ? "" : ", ") + capture.path;
+    all.packets += capture.packets;
+    all.bytes += capture.bytes;
+    json["captures"].push_back({{"interface", capture.interface},
+                                {"path", capture.path},
+                                {"packets", capture.packets},
+                                {"bytes", capture.bytes}});
+  }
+  json["capture"] = {{"path", all.path},
+                     {"packets", all.packets},
+                     {"bytes", all.bytes},
                      {"filter", report.filter}};
   json["hooks"] = Json::array();
-  for_each_attached(attachments, [&](vm::HookPoint hook, const std::string& program,
-                                     const vm::HookStatistics& statistics) {
-    Json verdicts = Json::object();
-    for (const auto& [verdict, count] : statistics.verdicts) verdicts[std::string(verdict)] = count;
-    json["hooks"].push_back({{"hook", vm::hook_name(hook)},
-                             {"program", program},
-                             {"runs", statistics.runs},
-                             {"verdicts", std::move(verdicts)},
-                             {"faults", statistics.faults},
-                             {"instructions", statistics.instructions}});
-  });
+  for_each_attached(
+      attachments, [&](const std::string& interface, vm::HookPoint hook, const std::string& program,
+                       const vm::HookStatistics& statistics) {
+        Json verdicts = Json::object();
+        for (const auto& [verdict, count] : statistics.verdicts)
+          verdicts[std::string(verdict)] = count;
+        json["hooks"].push_back({{"interface", interface},
+                                 {"hook", vm::hook_name(hook)},
+                                 {"program", program},
+                                 {"runs", statistics.runs},
+                                 {"verdicts", std::move(verdicts)},
+                                 {"faults", statistics.faults},
+                                 {"instructions", statistics.instructions}});
+      });
   const RunSummary& summary = report.summary;
   json["packets"] = summary.frames;
   json["delivered"] = summary.delivered;
@@ -75,6 +101,10 @@ Json to_json(const Report& report, const Attachments& attachments) {
   json["drops"] = Json::object();
   for_each_drop(summary, [&](std::string_view reason, uint64_t count) {
     json["drops"][std::string(reason)] = count;
+  });
+  json["copies"] = Json::object();
+  for_each_copy(summary, [&](std::string_view end, uint64_t count) {
+    json["copies"][std::string(end)] = count;
   });
   if (report.timed) {
     json["latency_ps"] = {{"min", summary.latency.minimum_ps},
@@ -93,22 +123,37 @@ std::string to_table(const Report& report, const Attachments& attachments) {
   std::string text;
   const auto line = [&text](const std::string& words) { text += words + "\n"; };
   const RunSummary& summary = report.summary;
-  line(fmt::format("{:<12} {:<24} {:<18} {:>12} {:>7}", "hook", "program", "verdict", "packets",
-                   "share"));
-  for_each_attached(attachments, [&](vm::HookPoint hook, const std::string& program,
-                                     const vm::HookStatistics& statistics) {
-    std::string where = std::string(vm::hook_name(hook));
-    std::string what = program;
-    for (const auto& [verdict, count] : statistics.verdicts) {
-      line(fmt::format("{:<12} {:<24} {:<18} {:>12} {:>6.1f}%", where, what, verdict, count,
-                       share(count, statistics.runs)));
-      where.clear();
-      what.clear();
-    }
-    if (statistics.runs == 0) {
-      line(fmt::format("{:<12} {:<24} {:<18} {:>12}", where, what, "never ran", 0));
-    }
+  // Hooks of one interface alone need not be told apart.
+  std::set<std::string> interfaces;
+  for_each_attached(attachments,
+                    [&](const std::string& interface, vm::HookPoint, const std::string&,
+                        const vm::HookStatistics&) { interfaces.insert(interface); });
+  const auto place = [&](const std::string& interface, vm::HookPoint hook) {
+    const std::string name(vm::hook_name(hook));
+    return interfaces.size() > 1 ? interface + "/" + name : name;
+  };
+  size_t width = 12;
+  for_each_attached(attachments, [&](const std::string& interface, vm::HookPoint hook,
+                                     const std::string&, const vm::HookStatistics&) {
+    width = std::max(width, place(interface, hook).size());
   });
+  line(fmt::format("{:<{}} {:<24} {:<18} {:>12} {:>7}", "hook", width, "program", "verdict",
+                   "packets", "share"));
+  for_each_attached(
+      attachments, [&](const std::string& interface, vm::HookPoint hook, const std::string& program,
+                       const vm::HookStatistics& statistics) {
+        std::string where = place(interface, hook);
+        std::string what = program;
+        for (const auto& [verdict, count] : statistics.verdicts) {
+          line(fmt::format("{:<{}} {:<24} {:<18} {:>12} {:>6.1f}%", where, width, what, verdict,
+                           count, share(count, statistics.runs)));
+          where.clear();
+          what.clear();
+        }
+        if (statistics.runs == 0) {
+          line(fmt::format("{:<{}} {:<24} {:<18} {:>12}", where, width, what, "never ran", 0));
+        }
+      });
   line("");
   line(fmt::format("packets      {}", summary.frames));
   line(fmt::format("delivered    {}", summary.delivered));
@@ -119,6 +164,11 @@ std::string to_table(const Report& report, const Attachments& attachments) {
     reasons += fmt::format("{}{} {}", reasons.empty() ? "" : ", ", reason, count);
   });
   line(fmt::format("dropped      {}{}", lost, reasons.empty() ? "" : " (" + reasons + ")"));
+  std::string copies;
+  for_each_copy(summary, [&](std::string_view end, uint64_t count) {
+    copies += fmt::format("{}{} {}", copies.empty() ? "" : ", ", end, count);
+  });
+  if (!copies.empty()) line("copies       " + copies);
   line("");
   line(fmt::format("simulated    {:.6f} ms{}",
                    static_cast<double>(summary.simulated_ns) / kNanosecondsPerMillisecond,

@@ -17,10 +17,14 @@ struct Report {
   std::string nic;      // name of the profile
   bool timed = true;
   uint64_t seed = 0;
-  std::string capture_path;
+  struct Capture {
+    std::string interface;  // where it comes in
+    std::string path;
+    uint64_t packets = 0;
+    uint64_t bytes = 0;
+  };
+  std::vector<Capture> captures;  // at least one
   std::string filter;
-  uint64_t capture_packets = 0;
-  uint64_t capture_bytes = 0;
   RunSummary summary;
   std::vector<std::string> warnings;
   double wall_seconds = 0;  // of the replay; loading is not counted

@@ -29,6 +29,7 @@ uint64_t bucket_start(size_t bucket) {
 
 void Tally::add(const Outcome& outcome) {
   ++sums_.frames;
+  for (size_t i = 0; i < kEnds; ++i) sums_.copies[i] += outcome.copies[i];
   end_ps_ = std::max(end_ps_, outcome.end_ps);
   if (outcome.end == End::dropped) {
     ++sums_.drops[static_cast<size_t>(outcome.reason)];
@@ -71,13 +72,6 @@ Environments::Environments(const RunOptions& options) : cores(options.profile.co
     environment.trace = options.trace;
     environment.record = options.record;
     environment.network = options.network;
-    if (!options.copy_sent) return;
-    environment.clone = [sent = options.copy_sent, &environment](const vm::Packet& packet,
-                                                                 const vm::Redirect& to) {
-      // What it sends in again is delivered, as what bpf_redirect sends in is.
-      if ((to.flags & BPF_F_INGRESS) != 0) return;
-      sent(packet, to.ifindex, environment.now_ns * nic::kPicosecondsPerNanosecond);
-    };
   };
   set_up(offload, 0);
   for (uint32_t cpu = 0; cpu < cores.size(); ++cpu) {

@@ -30,8 +30,11 @@ struct RunOptions {
   std::function<void(std::string_view)> trace;  // lines of bpf_trace_printk; may be empty
   // Environment::record of every CPU; may be empty.
   std::function<void(vm::Map&, const vm::Environment&)> record = {};
-  // Path::CopySent of the host; may be empty.
+  // Path::CopySent and Path::SocketReceived; may be empty.
   std::function<void(const vm::Packet&, uint32_t ifindex, uint64_t time_ps)> copy_sent = {};
+  std::function<void(const vm::Packet&, uint64_t socket, uint64_t time_ps)> socket_received = {};
+  // The interfaces at which frames enter, by Frame::source: each once a port of the card.
+  std::vector<uint32_t> entrances = {vm::kNicIfindex};
   const vm::Network* network = &vm::default_network();  // must outlive the run
 };
 
@@ -49,6 +52,7 @@ struct RunSummary {
   uint64_t delivered = 0;
   uint64_t transmitted = 0;
   std::array<uint64_t, kDropReasons> drops{};  // by DropReason
+  std::array<uint64_t, kEnds> copies{};        // of copies, which are no frames, by End
   uint64_t simulated_ns = 0;                   // until the last packet's end
   LatencySummary latency;                      // of packets delivered or transmitted
 };

@@ -1,8 +1,9 @@
 // The timed system: wires source, NIC and host around one event wheel and collects outcomes.
-// It leaves out more than one NIC. What NIC and host leave out is said in nic/nic.cpp and
-// sim/host.cpp. Test: tests/sim/system_test.cpp.
+// It leaves out more than one card; its ports are the interfaces at which captures come in. What
+// NIC and host leave out is said in nic/nic.cpp and sim/host.cpp. Test: tests/sim/system_test.cpp.
 #include "sim/system.h"
 
+#include <algorithm>
 #include <array>
 #include <exception>
 #include <optional>
@@ -24,16 +25,26 @@ DropReason reason_of(nic::NicDrop drop) {
 
 class System : public nic::NicClient {
  public:
-  System(const FrameSource& source, Hooks& hooks, const RunOptions& options, OutcomeSink& sink)
+  System(const FrameSource& source, const InterfaceHooks& hooks, const RunOptions& options,
+         OutcomeSink& sink)
       : source_(source),
         sink_(sink),
+        entrances_(options.entrances),
+        ports_(distinct(entrances_)),
         environments_(options),
         offload_path_(hooks, offload_costs(options.profile)),
         wheel_("wheel"),
-        nic_("nic0", options.profile, {.lossy = options.lossy, .mtu = options.mtu}, wheel_, *this),
-        host_("host", options.profile, hooks, environments_, wheel_, nic_,
+        nic_("nic0", options.profile,
+             {.lossy = options.lossy,
+              .mtu = options.mtu,
+              .ports = static_cast<uint32_t>(ports_.size())},
+             wheel_, *this),
+        host_("host", options.profile, hooks, environments_, wheel_, nic_, ports_,
               [this](std::unique_ptr<nic::Transit> transit) { ended(std::move(transit)); }) {
-    host_.set_copy_sent(options.copy_sent);
+    for (Path* path : {&host_.path(), &offload_path_}) {
+      path->set_copy_sent(options.copy_sent);
+      path->set_socket_received(options.socket_received);
+    }
   }
 
   Result<RunSummary> run() {
@@ -55,21 +66,25 @@ class System : public nic::NicClient {
     if (!more) return tl::unexpected(more.error());
     if (!*more) return nullptr;
     auto traveller = fresh();
-    enter(frame, traveller->packet, traveller->outcome);
+    const uint32_t ifindex = entrances_[frame.source];
+    enter(frame, traveller->packet, traveller->outcome, ifindex);
+    traveller->port = *port_of(ifindex);
     traveller->arrival = frame.time_ps;
     return traveller;
   }
 
   nic::Offloaded offload(nic::Transit& transit, nic::Picoseconds now) override {
-    if (!offload_path_.attached(vm::HookPoint::xdp_offload)) return {};
     auto& traveller = static_cast<Traveller&>(transit);
+    traveller.outcome.queue = traveller.packet.rx_queue_index;
+    if (!offload_path_.attached(vm::HookPoint::xdp_offload, traveller.packet.ifindex)) return {};
     Way way{traveller.packet, environments_.offload_of_queue(traveller.packet.rx_queue_index),
             traveller.outcome, now};
     nic::Offloaded result;
     result.ran = true;
     if (!offload_path_.offload(way)) {
-      const bool sends =
-          traveller.outcome.end == End::transmitted && traveller.outcome.out_ifindex == kNic0;
+      const auto port = port_of(traveller.outcome.out_ifindex);
+      const bool sends = traveller.outcome.end == End::transmitted && port;
+      if (sends) transit.port = *port;
       result.way = sends ? nic::Offloaded::Way::transmit : nic::Offloaded::Way::drop;
     }
     result.instructions = traveller.outcome.events.back().result.instructions;
@@ -83,7 +98,9 @@ class System : public nic::NicClient {
 
   void lost(std::unique_ptr<nic::Transit> transit, nic::NicDrop reason,
             nic::Picoseconds now) override {
-    drop(static_cast<Traveller&>(*transit).outcome, reason_of(reason), now);
+    auto& traveller = static_cast<Traveller&>(*transit);
+    traveller.outcome.queue = traveller.packet.rx_queue_index;
+    drop(traveller.outcome, reason_of(reason), now);
     ended(std::move(transit));
   }
 
@@ -95,6 +112,20 @@ class System : public nic::NicClient {
   void interrupt(uint32_t queue) override { host_.interrupt(queue); }
 
  private:
+  static std::vector<uint32_t> distinct(const std::vector<uint32_t>& ifindexes) {
+    std::vector<uint32_t> seen;
+    for (const uint32_t ifindex : ifindexes) {
+      if (std::ranges::find(seen, ifindex) == seen.end()) seen.push_back(ifindex);
+    }
+    return seen;
+  }
+
+  std::optional<uint32_t> port_of(uint32_t ifindex) const {
+    const auto port = std::ranges::find(ports_, ifindex);
+    if (port == ports_.end()) return std::nullopt;
+    return static_cast<uint32_t>(port - ports_.begin());
+  }
+
   // Buffers are used again, since making one costs more than a packet's whole way.
   std::unique_ptr<Traveller> fresh() {
     if (idle_.empty()) return std::make_unique<Traveller>();
@@ -107,7 +138,6 @@ class System : public nic::NicClient {
     std::unique_ptr<Traveller> traveller(static_cast<Traveller*>(transit.release()));
     Outcome& outcome = traveller->outcome;
     outcome.arrival_ps = traveller->arrival;
-    outcome.queue = traveller->packet.rx_queue_index;
     tally_.add(outcome);
     sink_.done(traveller->packet, outcome);
     idle_.push_back(std::move(traveller));
@@ -115,6 +145,8 @@ class System : public nic::NicClient {
 
   const FrameSource& source_;
   OutcomeSink& sink_;
+  std::vector<uint32_t> entrances_;  // by Frame::source
+  std::vector<uint32_t> ports_;      // the interface of each port
   Environments environments_;
   Path offload_path_;
   Tally tally_;
@@ -126,8 +158,8 @@ class System : public nic::NicClient {
 
 }  // namespace
 
-Result<RunSummary> run_timed(const FrameSource& source, Hooks& hooks, const RunOptions& options,
-                             OutcomeSink& sink) {
+Result<RunSummary> run_timed(const FrameSource& source, const InterfaceHooks& hooks,
+                             const RunOptions& options, OutcomeSink& sink) {
   if (!nic::prepare_systemc()) {
     return fail(ExitCode::usage,
                 "SystemC simulates once in a process; start another process for another timed "

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "sim/interface_hooks.h"
 #include "sim/outcome.h"
 #include "sim/run.h"
 
@@ -12,7 +13,7 @@ namespace xnic::sim {
 // of the NIC and of the host, and on different CPUs, overlap in time, and what they do to a map
 // that they share interleaves accordingly. Errors: the source's; bad_input when the run is too long
 // for the clock; usage for a second timed run in one process, since SystemC elaborates once.
-Result<RunSummary> run_timed(const FrameSource& source, Hooks& hooks, const RunOptions& options,
-                             OutcomeSink& sink);
+Result<RunSummary> run_timed(const FrameSource& source, const InterfaceHooks& hooks,
+                             const RunOptions& options, OutcomeSink& sink);
 
 }  // namespace xnic::sim

@@ -10,12 +10,13 @@
 
 namespace xnic::sim {
 
-Result<RunSummary> run_untimed(const FrameSource& source, Hooks& hooks, const RunOptions& options,
-                               OutcomeSink& sink) {
+Result<RunSummary> run_untimed(const FrameSource& source, const InterfaceHooks& hooks,
+                               const RunOptions& options, OutcomeSink& sink) {
   const nic::Rss rss(options.profile.queues.whole());
   Environments environments(options);
   Path path(hooks, PathCosts());
   path.set_copy_sent(options.copy_sent);
+  path.set_socket_received(options.socket_received);
   Tally tally;
   vm::Packet packet;
   Outcome outcome;
@@ -24,7 +25,7 @@ Result<RunSummary> run_untimed(const FrameSource& source, Hooks& hooks, const Ru
     const auto more = source(frame);
     if (!more) return tl::unexpected(more.error());
     if (!*more) return tally.summary();
-    enter(frame, packet, outcome);
+    enter(frame, packet, outcome, options.entrances[frame.source]);
     rss.steer(packet);
     outcome.queue = packet.rx_queue_index;
     const auto check = nic::check_frame(packet.linear(), packet.length(), options.mtu);

@@ -85,20 +85,20 @@ class Block {
 
 }  // namespace
 
-Result<std::unique_ptr<PcapngWriter>> PcapngWriter::create(const std::string& path,
-                                                           const std::string& application,
-                                                           const std::string& interface) {
+Result<std::unique_ptr<PcapngWriter>> PcapngWriter::create(
+    const std::string& path, const std::string& application,
+    const std::vector<std::string>& interfaces) {
   auto file = OutputFile::create(path);
   if (!file) return tl::unexpected<Error>(file.error());
   std::unique_ptr<PcapngWriter> writer(new PcapngWriter(std::move(*file)));
-  if (auto written = writer->write_header(application, interface); !written) {
+  if (auto written = writer->write_header(application, interfaces); !written) {
     return tl::unexpected<Error>(written.error());
   }
   return writer;
 }
 
 Result<void> PcapngWriter::write_header(const std::string& application,
-                                        const std::string& interface) {
+                                        const std::vector<std::string>& interfaces) {
   Block section(block_, kSectionHeader);
   section.put(kByteOrderMagic);
   section.put(uint16_t{1});  // version 1.0
@@ -108,21 +108,24 @@ Result<void> PcapngWriter::write_header(const std::string& application,
   section.option(opt_endofopt, "");
   if (auto written = file_->write(section.finish()); !written) return written;
 
-  Block description(block_, kInterfaceDescription);
-  description.put(kEthernet);
-  description.put(uint16_t{0});
-  description.put(kMaxLength);
-  description.option(if_name, interface);
-  description.option(if_tsresol, uint8_t{9});
-  description.option(opt_endofopt, "");
-  return file_->write(description.finish());
+  for (const std::string& interface : interfaces) {
+    Block description(block_, kInterfaceDescription);
+    description.put(kEthernet);
+    description.put(uint16_t{0});
+    description.put(kMaxLength);
+    description.option(if_name, interface);
+    description.option(if_tsresol, uint8_t{9});
+    description.option(opt_endofopt, "");
+    if (auto written = file_->write(description.finish()); !written) return written;
+  }
+  return {};
 }
 
 Result<void> PcapngWriter::write(int64_t timestamp_ns, std::span<const uint8_t> bytes,
                                  uint32_t original_length, const Annotation& annotation) {
   const auto time = static_cast<uint64_t>(std::max<int64_t>(timestamp_ns, 0));
   Block packet(block_, kEnhancedPacket);
-  packet.put(uint32_t{0});  // interface
+  packet.put(annotation.interface);
   packet.put(static_cast<uint32_t>(time >> 32));
   packet.put(static_cast<uint32_t>(time));
   packet.put(static_cast<uint32_t>(bytes.size()));

@@ -119,9 +119,10 @@ Result<bool> Player::read(Frame& frame, Wide& offset_ps) {
   frame.bytes = record.bytes;
   frame.original_length = record.original_length;
   frame.timestamp_ns = record.timestamp_ns;
+  frame.source = record.source;
   if (options_.loops > 1) {
     stored_.push_back({offset_ps_, memory_.size(), record.bytes.size(), record.original_length,
-                       record.timestamp_ns});
+                       record.timestamp_ns, record.source});
     memory_.insert(memory_.end(), record.bytes.begin(), record.bytes.end());
   }
   return true;
@@ -141,6 +142,7 @@ bool Player::repeat(Frame& frame, Wide& offset_ps) {
   frame.bytes = std::span(memory_).subspan(stored.begin, stored.size);
   frame.original_length = stored.original_length;
   frame.timestamp_ns = stored.timestamp_ns;
+  frame.source = stored.source;
   return true;
 }
 

@@ -45,6 +45,7 @@ struct Frame {
   std::span<const uint8_t> bytes;  // valid until the next call
   uint32_t original_length = 0;
   int64_t timestamp_ns = 0;  // as captured
+  uint32_t source = 0;       // Record::source
 };
 
 // Puts the records of a capture on the simulated clock. Time is 0 at the first packet. A timestamp
@@ -73,6 +74,7 @@ class Player {
     size_t size;
     uint32_t original_length;
     int64_t timestamp_ns;
+    uint32_t source;
   };
 
   Result<bool> read(Frame& frame, Wide& offset_ps);

@@ -24,6 +24,7 @@ struct Record {
   // As captured: may be empty or shorter than an Ethernet header. Valid until the next call.
   std::span<const uint8_t> bytes;
   uint32_t original_length = 0;  // on the wire; never less than bytes.size()
+  uint32_t source = 0;           // of several captures that are read as one, which: from 0
 };
 
 // Reads Ethernet captures: pcap and pcapng of micro- or nanoseconds in both byte orders, as
@@ -49,6 +50,8 @@ class Reader {
   virtual Result<size_t> next_burst(std::span<Record> records);
 
   const std::string& path() const { return path_; }
+  // The path as sentences name it.
+  std::string name() const { return path_ == "-" ? "standard input" : path_; }
   // Of the records given so far.
   uint64_t packets() const { return packets_; }
   uint64_t bytes() const { return bytes_; }
@@ -61,7 +64,6 @@ class Reader {
   Reader(std::string path, const ReaderOptions& options)
       : path_(std::move(path)), strict_(options.strict) {}
 
-  std::string name() const { return path_ == "-" ? "standard input" : path_; }
   // The end of a capture that stops within a record, at byte `size`: a warning and false, or an
   // error if that is asked for.
   Result<bool> cut_off_at(uint64_t size);

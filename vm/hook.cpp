@@ -1,6 +1,6 @@
 #include "vm/hook.h"
 
-#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
 
 #include <algorithm>
 #include <chrono>
@@ -87,12 +87,28 @@ HookStatistics Hook::statistics() const {
   return sum;
 }
 
-HookResult Hook::run_one(const std::shared_ptr<const Program>& program, Packet& packet,
-                         Environment& environment) {
+uint32_t Hook::classify(const TcFilter& filter, uint32_t code, Packet& packet) {
+  constexpr uint32_t kNoMatch = 0;
+  constexpr auto kOwnClass = static_cast<uint32_t>(-1);
+  constexpr auto kUnspecified = static_cast<uint32_t>(TC_ACT_UNSPEC);
+  uint32_t class_minor = packet.skb.tc_classid;
+  if (!filter.direct_action) {
+    if (code == kNoMatch) return kUnspecified;
+    class_minor = code == kOwnClass ? filter.classid : code;
+    code = filter.action;
+  }
+  if (code == TC_ACT_OK) packet.skb.tc_index = class_minor & TC_H_MIN_MASK;
+  return code;
+}
+
+HookResult Hook::run_one(const std::shared_ptr<const Program>& program, const TcFilter& filter,
+                         Packet& packet, Environment& environment) {
   const ProgramType& type = *find_program_type(program->type());
   HookStatistics& statistics = statistics_of(program);
   HookResult result;
   result.length_in = packet.length();
+  const bool classic = type.type == BPF_PROG_TYPE_SCHED_CLS && &filter != &kDirect;
+  if (classic) packet.skb.tc_classid = filter.classid & TC_H_MIN_MASK;
 
   Invocation invocation{.packet = packet, .environment = environment};
   const auto start = environment.counts_runs ? Clock::now() : Clock::time_point();
@@ -119,6 +135,7 @@ HookResult Hook::run_one(const std::shared_ptr<const Program>& program, Packet& 
     }
   } else {
     result.code = static_cast<uint32_t>(r0);
+    if (classic) result.code = classify(filter, result.code, packet);
     result.action = type.action(result.code);
   }
   result.verdict = type.verdict_name(result.code);

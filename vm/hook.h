@@ -1,5 +1,7 @@
 #pragma once
 
+#include <linux/pkt_cls.h>
+
 #include <array>
 #include <cstdint>
 #include <map>
@@ -40,6 +42,15 @@ struct HookResult {
   bool fault = false;
 };
 
+// How a classic filter of tc takes what its program returns (cls_bpf).
+struct TcFilter {
+  // The code is the action. Otherwise it says whether the packet matches: 0 does not, -1 does and
+  // is of the filter's class, any other code does and is the class.
+  bool direct_action = true;
+  uint32_t classid = 0;         // of the filter, major number in the upper half
+  uint32_t action = TC_ACT_OK;  // what follows a match, without direct_action
+};
+
 struct HookStatistics {
   uint64_t runs = 0;
   uint64_t faults = 0;
@@ -48,7 +59,8 @@ struct HookStatistics {
 };
 
 // An attach point of a device with its programs, whoever attached them: the command line or a link
-// of bpf(2). XDP has one program. tc has those of tcx in their order, then one as a classic filter.
+// of bpf(2). XDP has one program. tc has those of tcx in their order, then one as a classic filter,
+// with direct action or as a classifier.
 // What programs do to a packet here is written once, in run(); the untimed replay, the SystemC
 // model and the DPDK data path all call it.
 class Hook {
@@ -63,6 +75,8 @@ class Hook {
     single_ = {std::move(program), link};
   }
   void detach() { single_ = {}; }
+  void set_filter(const TcFilter& filter) { filter_ = filter; }
+  const TcFilter& filter() const { return filter_; }
   AttachPoint& tcx() { return tcx_; }
 
   // Runs the attached programs on the packet until one decides, and gives what that one did;
@@ -73,7 +87,7 @@ class Hook {
   HookResult run(Packet& packet, Environment& environment, Visit visit) {
     HookResult result;
     for (const Attached& one : tcx_.attached()) {
-      result = run_one(one.program, packet, environment);
+      result = run_one(one.program, kDirect, packet, environment);
       const Tcx next = result.fault ? Tcx::decided : tcx_of(result.code);
       if (next != Tcx::decided) result.action = Action::pass;
       visit(*one.program, result);
@@ -81,7 +95,7 @@ class Hook {
       if (next == Tcx::classic) break;
     }
     if (single_.program != nullptr) {
-      result = run_one(single_.program, packet, environment);
+      result = run_one(single_.program, filter_, packet, environment);
       visit(*single_.program, result);
     }
     return result;
@@ -104,13 +118,17 @@ class Hook {
 
  private:
   enum class Tcx : uint8_t { decided, next, classic };
+  static constexpr TcFilter kDirect = {};
   static Tcx tcx_of(uint32_t code);
-  HookResult run_one(const std::shared_ptr<const Program>& program, Packet& packet,
-                     Environment& environment);
+  HookResult run_one(const std::shared_ptr<const Program>& program, const TcFilter& filter,
+                     Packet& packet, Environment& environment);
+  // What the filter makes of its program's code, and the class it gives the packet.
+  static uint32_t classify(const TcFilter& filter, uint32_t code, Packet& packet);
   HookStatistics& statistics_of(const std::shared_ptr<const Program>& program);
 
   HookPoint point_;
   Attached single_;
+  TcFilter filter_;
   AttachPoint tcx_;
   std::vector<ProgramRuns> runs_;
   std::vector<std::string> faults_;

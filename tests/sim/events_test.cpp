@@ -39,14 +39,14 @@ class EventReaderTest : public testing::Test {
         reader->read(map, at);
       };
     }
-    return (*attachments_.hooks)[static_cast<size_t>(vm::HookPoint::xdp_native)]
+    return (*attachments_.hooks.of(vm::kNicIfindex))[static_cast<size_t>(vm::HookPoint::xdp_native)]
         .run(packet, environment)
         .verdict;
   }
 
   vm::Interpreter engine_;
   vm::Kernel kernel_{engine_, {.possible_cpus = 3}};
-  Attachments attachments_;
+  Attachments attachments_{kernel_};
   std::vector<Json> lines_;
 };
 

@@ -48,7 +48,7 @@ class LinkedPrograms : public testing::Test {
     RunOptions chosen = options();
     chosen.counts_runs = kernel_.stats_enabled();
     sink_ = KeepingSink();
-    const auto summary = run_untimed(source_of(traffic_), *attachments->hooks, chosen, sink_);
+    const auto summary = run_untimed(source_of(traffic_), attachments->hooks, chosen, sink_);
     EXPECT_TRUE(summary.has_value());
     return *summary;
   }

@@ -95,8 +95,24 @@ TEST_F(PathTest, TcIngressObeysItsProgramsVerdict) {
     attach(hooks, point, give(code));
     EXPECT_EQ(go().end, End::delivered) << code;
   }
-  attach(hooks, point, redirect_to(kNic0, BPF_F_INGRESS));
-  EXPECT_EQ(go().end, End::delivered);
+}
+
+TEST_F(PathTest, WhatComesInAgainWithoutEndIsLost) {
+  attach(hooks, vm::HookPoint::tc_ingress, redirect_to(kNic0, BPF_F_INGRESS));
+  const Outcome outcome = go();
+  EXPECT_EQ(outcome.reason, DropReason::loop);
+  EXPECT_EQ(outcome.events.size(), Path::kMaxRounds + 1);
+}
+
+TEST_F(PathTest, EachCloneOfACloneCountsAsARound) {
+  attach(hooks, vm::HookPoint::tc_ingress,
+         {mov_reg(6, 1), mov(2, kNic0), mov(3, BPF_F_INGRESS), call(BPF_FUNC_clone_redirect),
+          mov_reg(1, 6), mov(2, kNic0), mov(3, BPF_F_INGRESS), call(BPF_FUNC_clone_redirect),
+          mov(0, TC_ACT_OK), leave()});
+  const Outcome outcome = go();
+  EXPECT_EQ(outcome.end, End::delivered);
+  EXPECT_EQ(outcome.copies[static_cast<size_t>(End::delivered)], Path::kMaxRounds);
+  EXPECT_GT(outcome.copies[static_cast<size_t>(End::dropped)], 0u);
 }
 
 TEST_F(PathTest, ARedirectOutOfNic0PassesTcEgress) {

@@ -1,5 +1,6 @@
 // AF_XDP socket maps. Sockets are the host's own, known by their inode.
-// What it leaves out: packets never reach a socket; its queue number is 0; an entry does not go
+// What it leaves out: packets never reach a socket of the host, only those that bind_socket() put
+// in; a socket's queue number is 0; an entry does not go
 // when its socket is closed.
 // Test: tests/vm/map_test.cpp, and against the kernel tests/vm/map_kernel_test.cpp.
 #include "vm/maps/xskmap.h"
@@ -42,15 +43,33 @@ class Xskmap : public RedirectArray {
     if (old != nullptr && old->entry.socket == *socket) return 0;
     if (old != nullptr && flags == BPF_NOEXIST) return -EEXIST;
     if (old == nullptr && flags == BPF_EXIST) return -ENOENT;
+    set(index, *socket);
+    return 0;
+  }
+
+  bool bind(uint32_t index, uint64_t socket) {
+    const std::lock_guard lock(mutex_);
+    if (index >= spec_.max_entries) return false;
+    set(index, socket);
+    return true;
+  }
+
+ private:
+  // The caller holds the mutex.
+  void set(uint32_t index, uint64_t socket) {
     RedirectSlot* slot = take(index);
     std::memset(slot->value, 0, sizeof(slot->value));
-    slot->entry = {.socket = *socket};
+    slot->entry = {.socket = socket};
     put(index, slot);
-    return 0;
   }
 };
 
 }  // namespace
+
+bool bind_socket(Map& map, uint32_t key, uint64_t socket) {
+  auto* sockets = dynamic_cast<Xskmap*>(&map);
+  return sockets != nullptr && sockets->bind(key, socket);
+}
 
 int check_xskmap(const MapSpec& spec) {
   constexpr uint32_t kAllowed = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY;

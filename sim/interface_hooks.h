@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sim/outcome.h"
+#include "vm/kernel.h"
+
+namespace xnic::sim {
+
+// The hooks of a machine's interfaces: references to what a kernel or a test owns, which must
+// outlive this.
+class InterfaceHooks {
+ public:
+  struct Entry {
+    uint32_t ifindex;
+    std::string name;
+    Hooks* hooks;
+  };
+
+  // A machine whose only interface with hooks is nic0.
+  InterfaceHooks(Hooks& nic0)  // NOLINT(google-explicit-constructor): the hooks are the machine's
+      : entries_{{vm::kNicIfindex, "nic0", &nic0}} {}
+  // All interfaces of the kernel's network.
+  explicit InterfaceHooks(vm::Kernel& kernel) {
+    for (const vm::Interface& interface : kernel.network().interfaces) {
+      vm::NetDevice* device = kernel.device(interface.ifindex);
+      entries_.push_back({interface.ifindex, interface.name, &device->hooks});
+    }
+  }
+
+  // Null for an interface without hooks.
+  Hooks* of(uint32_t ifindex) const {
+    for (const Entry& entry : entries_) {
+      if (entry.ifindex == ifindex) return entry.hooks;
+    }
+    return nullptr;
+  }
+  // By index.
+  std::span<const Entry> all() const { return entries_; }
+
+ private:
+  std::vector<Entry> entries_;
+};
+
+}  // namespace xnic::sim
