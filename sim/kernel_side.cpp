@@ -5,6 +5,7 @@
 
 #include <bpf/libbpf.h>
 #include <sched.h>
+#include <sys/utsname.h>
 
 #include <algorithm>
 #include <chrono>
@@ -106,6 +107,11 @@ Result<void> KernelSide::load(const std::string& path, std::span<const uint8_t> 
   }
   vm::listen_to_libbpf();
   if (const int error = bpf_object__load(file_->object()); error != 0) {
+    const std::string refused = vm::refused_program();
+    if (!refused.empty() && kernel_ && kernel_->judgement && kernel_->judgement->rejection) {
+      return fail(ExitCode::program_rejected, "rejected by {}: {}: program {}: {}", name(), path,
+                  refused, vm::words_of(*kernel_->judgement->rejection));
+    }
     return fail(ExitCode::program_rejected, "rejected by {}: {}: {}: {}", name(), path,
                 std::strerror(-error), vm::last_libbpf_words());
   }
@@ -229,6 +235,12 @@ void KernelSide::pass_milliseconds(uint32_t milliseconds) {
 
 vm::Map* KernelSide::emulated_map(const SideMap& map) {
   return kernel_ ? kernel_->map_by_fd(map.fd).get() : nullptr;
+}
+
+std::string real_kernel_name() {
+  utsname name{};
+  uname(&name);
+  return fmt::format("{} {}", name.sysname, name.release);
 }
 
 PinnedToCpu0::PinnedToCpu0() : before_(sizeof(cpu_set_t)) {

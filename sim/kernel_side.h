@@ -126,6 +126,9 @@ class KernelSide {
   std::vector<LeftOut> left_out_;
 };
 
+// "Linux 6.18.0": the kernel of this machine.
+std::string real_kernel_name();
+
 // Keeps this process on CPU 0, where the emulated kernel runs programs, while it lives.
 class PinnedToCpu0 {
  public:

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -187,6 +188,8 @@ class Kernel : public MapResolver, public ObjectResolver {
   ObjectTable<Link> links;
   Bpffs bpffs;
   LiveFrames live_frames;
+  // What the verifier said of the program that was last asked for; nothing before the first.
+  std::optional<Judgement> judgement;
 
  private:
   Result<std::shared_ptr<Map>> restore_map(const std::string& file);

@@ -44,6 +44,14 @@ void listen_to_libbpf() {
 
 const std::string& libbpf_words() { return words; }
 
+// libbpf says: "prog 'NAME': BPF program load failed: ...".
+std::string refused_program() {
+  const size_t what = words.find("': BPF program load failed");
+  if (what == std::string::npos) return {};
+  const size_t quote = words.rfind('\'', what - 1);
+  return quote == std::string::npos ? "" : words.substr(quote + 1, what - quote - 1);
+}
+
 std::string first_libbpf_words() {
   std::string_view rest = words;
   while (!rest.empty()) {

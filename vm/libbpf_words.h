@@ -10,6 +10,8 @@ void listen_to_libbpf();
 
 // Warnings and notices, each a line or more, without the "libbpf: " in front.
 const std::string& libbpf_words();
+// The program that the kernel did not take; empty if the load failed otherwise.
+std::string refused_program();
 // The first line that is no mere notice: there libbpf names what it stumbled over.
 std::string first_libbpf_words();
 // The last lines, where the verifier's reason is.

@@ -22,30 +22,31 @@ namespace {
 constexpr uint32_t kPinObject = 1;  // PIN_OBJECT_NS and PIN_GLOBAL_NS of iproute2
 constexpr uint32_t kPinGlobal = 2;
 
-// What the verifier wrote, which libbpf frames with these two lines.
-std::string verifier_words() {
-  constexpr std::string_view kBegin = "-- BEGIN PROG LOAD LOG --\n";
-  const std::string& said = libbpf_words();
-  const size_t begin = said.find(kBegin);
-  if (begin == std::string::npos) return {};
-  const size_t from = begin + kBegin.size();
-  const size_t end = said.find("-- END PROG LOAD LOG --", from);
-  std::string words = said.substr(from, end - from);
-  while (!words.empty() && words.back() == '\n') words.pop_back();
-  return words;
-}
-
-// The program that libbpf could not load: "prog 'NAME': BPF program load failed: ...".
-std::string failed_program() {
-  constexpr std::string_view kWhat = "': BPF program load failed";
-  const std::string& said = libbpf_words();
-  const size_t what = said.find(kWhat);
-  if (what == std::string::npos) return {};
-  const size_t quote = said.rfind('\'', what - 1);
-  return quote == std::string::npos ? "" : said.substr(quote + 1, what - quote - 1);
+// Why the program that was loaded last is refused.
+std::string refusal_words(const Kernel& kernel, int error) {
+  const bool said = kernel.judgement && kernel.judgement->rejection;
+  return said ? words_of(*kernel.judgement->rejection) : std::strerror(-error);
 }
 
 }  // namespace
+
+std::string why_not_loadable(const bpf_program* program) {
+  const char* section = bpf_program__section_name(program);
+  const bpf_prog_type type = bpf_program__type(program);
+  if (type == BPF_PROG_TYPE_UNSPEC) {
+    return fmt::format("its section name \"{}\" does not say a program type", section);
+  }
+  if (type == BPF_PROG_TYPE_EXT) {
+    return fmt::format(
+        "its section \"{}\" makes it the replacement of a function in another program, which does "
+        "not exist here",
+        section);
+  }
+  if (find_program_type(type) != nullptr) return {};
+  const char* words = libbpf_bpf_prog_type_str(type);
+  return fmt::format("its section \"{}\" makes it one of type {}, which does not exist here",
+                     section, words == nullptr ? "unknown" : words);
+}
 
 Result<std::unique_ptr<Object>> Object::load(Kernel& kernel, const std::string& path,
                                              const ObjectOptions& load_options) {
@@ -113,33 +114,13 @@ Result<void> Object::prepare() {
   return choose_programs();
 }
 
-// Whether a program can be loaded here; leaves a note if not.
+// Leaves a note if not.
 bool Object::usable(bpf_program* program) {
-  const char* name = bpf_program__name(program);
-  const char* section = bpf_program__section_name(program);
-  if (bpf_program__type(program) == BPF_PROG_TYPE_UNSPEC) {
-    notes_.push_back(fmt::format(
-        "{}: program {} is left out: its section name \"{}\" does not say a program type", path_,
-        name, section));
-    return false;
-  }
-  const bpf_prog_type type = bpf_program__type(program);
-  if (type == BPF_PROG_TYPE_EXT) {
-    notes_.push_back(fmt::format(
-        "{}: program {} is left out: its section \"{}\" makes it the replacement of a function in "
-        "another program, which does not exist here",
-        path_, name, section));
-    return false;
-  }
-  if (find_program_type(type) == nullptr) {
-    const char* words = libbpf_bpf_prog_type_str(type);
-    notes_.push_back(fmt::format(
-        "{}: program {} is left out: its section \"{}\" makes it one of type {}, which does not "
-        "exist here",
-        path_, name, section, words == nullptr ? "unknown" : words));
-    return false;
-  }
-  return true;
+  const std::string why = why_not_loadable(program);
+  if (why.empty()) return true;
+  notes_.push_back(
+      fmt::format("{}: program {} is left out: {}", path_, bpf_program__name(program), why));
+  return false;
 }
 
 Result<void> Object::choose_programs() {
@@ -201,10 +182,9 @@ void Object::bind_to_device(std::span<const uint8_t> file) {
 Result<void> Object::load_into_kernel() {
   listen_to_libbpf();
   if (const int error = bpf_object__load(file_->object()); error != 0) {
-    if (const std::string name = failed_program(); !name.empty()) {
-      const std::string words = verifier_words();
+    if (const std::string name = refused_program(); !name.empty()) {
       return fail(ExitCode::program_rejected, "{}: program {} is rejected: {}", path_, name,
-                  words.empty() ? std::strerror(-error) : words);
+                  refusal_words(kernel_, error));
     }
     return fail(ExitCode::bad_input, "{}: cannot be loaded: {}", path_, first_libbpf_words());
   }

@@ -34,6 +34,10 @@ struct ObjectOptions {
   uint32_t device = 0;
 };
 
+// Why a program that libbpf has opened cannot be loaded here, as a clause: "its section ...". Empty
+// if it can.
+std::string why_not_loadable(const bpf_program* program);
+
 // A BPF object file, loaded into an emulated kernel by libbpf: ELF, relocations, BTF maps, global
 // data and subprograms are libbpf's, the bpf(2) calls land in the Kernel; what it does not know is
 // answered before (vm/object_file.h). All programs whose section says a type that exists here are

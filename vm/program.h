@@ -78,7 +78,8 @@ class Program : public std::enable_shared_from_this<Program> {
   const std::array<uint8_t, 8>& tag() const { return tag_; }
   // Instructions that were looked at when values were followed, 0 if they were not; and what the
   // verifier had to say.
-  uint64_t verified_instructions() const { return verified_instructions_; }
+  uint64_t verified_instructions() const { return verifier_statistics_.instructions; }
+  const VerifierStatistics& verifier_statistics() const { return verifier_statistics_; }
   const std::string& verifier_log() const { return verifier_log_; }
   const Proof& proof() const { return proof_; }
 
@@ -109,12 +110,12 @@ class Program : public std::enable_shared_from_this<Program> {
   mutable std::chrono::nanoseconds run_time_{};
   std::array<uint8_t, 8> tag_{};
   bool gpl_compatible_ = false;
-  uint64_t verified_instructions_ = 0;
+  VerifierStatistics verifier_statistics_;
   std::string verifier_log_;
   Proof proof_;
 };
 
-// "instruction 12 (r0 = *(u32 *)(r1 +4))", and " at file:line" behind it where BTF line info has
+// "instruction 12 (r0 = *(u32 *)(r1 +4))", and " at file:line:column" behind it where BTF line info has
 // it.
 std::string describe_instruction(const Program& program, uint32_t index);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -7,6 +8,14 @@
 namespace xnic::vm {
 
 class Map;
+
+// What it took to follow a program's values; nothing of one whose values were not followed.
+struct VerifierStatistics {
+  uint64_t instructions = 0;  // looked at, each as often as a path came along
+  uint32_t states = 0;        // checkpoints made
+  uint32_t peak_states = 0;   // at one time
+  std::chrono::nanoseconds time{};
+};
 
 // What the verifier found out about a program that engines may use. Empty of a program whose
 // values it did not follow.

@@ -20,6 +20,7 @@
 #include "vm/program_type.h"
 #include "vm/sha256.h"
 #include "vm/verifier/analysis.h"
+#include "vm/verifier/explanation.h"
 
 namespace xnic::vm {
 namespace {
@@ -67,7 +68,12 @@ std::string_view function_name(const ProgramSpec& spec, uint32_t start) {
 
 template <class... Args>
 std::optional<Rejection> reject(int error, fmt::format_string<Args...> text, Args&&... args) {
-  return Rejection{-error, fmt::format(text, std::forward<Args>(args)...)};
+  Rejection rejection;
+  rejection.error = -error;
+  rejection.message = rejection.said = rejection.reason =
+      fmt::format(text, std::forward<Args>(args)...);
+  rejection.category = category_of(rejection.said);
+  return rejection;
 }
 
 using Verdict = std::optional<Rejection>;  // none: nothing to object to
@@ -109,8 +115,11 @@ class Check {
   template <class... Args>
   Verdict refuse(uint32_t index, int error, fmt::format_string<Args...> text,
                  Args&&... args) const {
-    return Rejection{-error, fmt::format("{}: {}: {}", index, disassemble(code_, index),
-                                         fmt::format(text, std::forward<Args>(args)...))};
+    Verdict verdict = reject(error, text, std::forward<Args>(args)...);
+    const std::string disassembly = disassemble(code_, index);
+    verdict->message = fmt::format("{}: {}: {}", index, disassembly, verdict->said);
+    verdict->place = place_of(spec_, index, disassembly);
+    return verdict;
   }
 
   Verdict find_subprograms();
@@ -500,16 +509,6 @@ Verdict Check::check_chain(uint32_t subprogram, uint32_t frames, uint32_t stack,
   return {};
 }
 
-// The log of what led there, then the reason, with the instruction and its source line.
-Rejection rejection_of(const Program& program, verifier::Finding& finding) {
-  const verifier::Refusal& refusal = *finding.refusal;
-  std::string text = std::move(finding.log);
-  if (finding.index != UINT32_MAX) {
-    text += fmt::format("at {}\n", describe_instruction(program, finding.index));
-  }
-  return {refusal.error, text + refusal.words};
-}
-
 }  // namespace
 
 tl::expected<std::shared_ptr<Program>, Rejection> Verifier::verify(ProgramSpec spec,
@@ -526,11 +525,14 @@ tl::expected<std::shared_ptr<Program>, Rejection> Verifier::verify(ProgramSpec s
   program->gpl_compatible_ = check.gpl_compatible();
   program->spec_ = std::move(spec);
   if (options.values) {
-    verifier::Finding finding =
-        verifier::analyse(program->spec_, program->subprograms_, program->maps_,
-                          program->gpl_compatible_, {options.log_level, options.possible_cpus});
-    if (finding.refusal) return tl::unexpected(rejection_of(*program, finding));
-    program->verified_instructions_ = finding.statistics.instructions;
+    const verifier::Options following{.log_level = options.log_level,
+                                      .possible_cpus = options.possible_cpus};
+    const auto start = std::chrono::steady_clock::now();
+    verifier::Finding finding = verifier::analyse(
+        program->spec_, program->subprograms_, program->maps_, program->gpl_compatible_, following);
+    finding.statistics.time = std::chrono::steady_clock::now() - start;
+    if (finding.refusal) return tl::unexpected(verifier::explain(*program, finding, following));
+    program->verifier_statistics_ = finding.statistics;
     program->proof_ = std::move(finding.proof);
     program->verifier_log_ = std::move(finding.log);
   }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "vm/program.h"
+#include "vm/rejection.h"
 
 namespace xnic::vm {
 
@@ -13,11 +14,6 @@ class MapResolver {
  public:
   virtual ~MapResolver() = default;
   virtual std::shared_ptr<Map> map_by_fd(int fd) = 0;
-};
-
-struct Rejection {
-  int error = 0;        // -errno, as BPF_PROG_LOAD returns it
-  std::string message;  // the verifier log, its last line without an end
 };
 
 struct VerifierOptions {

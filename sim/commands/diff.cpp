@@ -4,7 +4,6 @@
 // Test: tests/sim/comparison_test.cpp.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
@@ -198,12 +197,6 @@ std::string to_table(const Heading& heading, const ComparisonResult& result) {
   return text;
 }
 
-std::string kernel_name() {
-  utsname name{};
-  uname(&name);
-  return fmt::format("{} {}", name.sysname, name.release);
-}
-
 struct Capture {
   std::string path;
   std::vector<NumberedPacket> packets;
@@ -256,7 +249,7 @@ Result<ExitCode> diff(const Arguments& a, const std::string& command) {
   const std::unique_ptr<vm::Engine> engine =
       a.engine == "interpreter" ? std::unique_ptr<vm::Engine>(std::make_unique<vm::Interpreter>())
                                 : std::make_unique<jit::JitEngine>();
-  Heading heading{command, a.words.front(), a.engine, kernel_name(), a.seed, {}, {}, {}};
+  Heading heading{command, a.words.front(), a.engine, real_kernel_name(), a.seed, {}, {}, {}};
   std::vector<Capture> captures;
   for (const std::string& path : a.captures) {
     auto packets = read_packets(path, filter, a.strict, heading.warnings);

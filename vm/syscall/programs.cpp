@@ -152,18 +152,33 @@ long prog_load(Kernel& kernel, bpf_attr& attr) {
     fd_array = {user_pointer<const int>(attr.fd_array), length};
   }
 
+  Judgement& judgement = kernel.judgement.emplace();
+  judgement.program = spec.name;
   const VerifierOptions options{.values = kernel.options().verify_values,
                                 .log_level = attr.log_level,
                                 .possible_cpus = kernel.options().possible_cpus};
   auto verified = Verifier::verify(std::move(spec), fd_array, kernel, options);
   if (!verified) {
-    const int error = write_log(attr, verified.error().message + "\n");
-    return error != 0 ? error : verified.error().error;
+    judgement.statistics = verified.error().statistics;
+    judgement.log = verified.error().message;
+    judgement.rejection = std::move(verified.error());
+    const Rejection& rejection = *judgement.rejection;
+    const int error = write_log(attr, rejection.message + "\n");
+    return error != 0 ? error : rejection.error;
   }
   Program& program = **verified;
+  judgement.statistics = program.verifier_statistics();
+  judgement.log = program.verifier_log();
   if (const int error = write_log(attr, program.verifier_log()); error != 0) return error;
   for (const std::shared_ptr<Map>& map : program.maps()) {
-    if (!map->accepts(program)) return -EINVAL;
+    if (map->accepts(program)) continue;
+    Rejection& rejection = judgement.rejection.emplace();
+    rejection.error = -EINVAL;
+    rejection.message = rejection.said = rejection.reason =
+        fmt::format("map {} is already used by programs of another type, or that run otherwise",
+                    map->spec().name);
+    rejection.category = category_of(rejection.said);
+    return -EINVAL;
   }
   program.set_code(kernel.engine().compile(program));
   program.load_time_ns = kernel.environment().now_ns;

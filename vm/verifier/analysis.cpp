@@ -8,6 +8,7 @@
 #include "vm/verifier/effects.h"
 #include "vm/verifier/environment.h"
 #include "vm/verifier/explored.h"
+#include "vm/verifier/followed_path.h"
 #include "vm/verifier/function_calls.h"
 #include "vm/verifier/helper_calls.h"
 #include "vm/verifier/kfunc_calls.h"
@@ -25,7 +26,8 @@ class Analysis {
  public:
   Analysis(const ProgramSpec& spec, std::span<const Subprogram> subprograms,
            std::span<const std::shared_ptr<Map>> maps, bool gpl_compatible, Options options)
-      : env_(spec, subprograms, maps, gpl_compatible, options.log_level, options.possible_cpus) {}
+      : env_(spec, subprograms, maps, gpl_compatible, options.log_level, options.possible_cpus),
+        options_(std::move(options)) {}
 
   Finding run() {
     Finding finding;
@@ -36,6 +38,8 @@ class Analysis {
     if (finding.refusal && in_path_ && env_.now != nullptr && !env_.now->frames.empty()) {
       env_.log.line("{}: {}", env_.index, disassemble(env_.code, env_.index));
       env_.log.line("; {}", describe(*env_.now));
+      finding.path = std::move(path_);
+      finding.state = std::move(env_.now);
     }
     finding.log = env_.log.take();
     return finding;
@@ -45,6 +49,7 @@ class Analysis {
   // The main program, then each global function that anything calls.
   Verdict run_functions() {
     if (Verdict v = require_maps()) return v;
+    if (is_guided()) return follow(env_.flow.function_of(options_.along.front()));
     if (Verdict v = follow(0)) return v;
     std::vector<bool> done(env_.flow.functions.size());
     bool again = true;
@@ -81,6 +86,10 @@ class Analysis {
     while (!verdict) {
       bool ended = false;
       verdict = go_on(explored, ended);
+      if (is_guided()) {
+        if (verdict || !choose_way()) break;
+        continue;
+      }
       if (!ended || verdict) continue;
       explored.end_path(*env_.now);
       if (env_.pending.empty()) break;
@@ -90,9 +99,36 @@ class Analysis {
       env_.previous = env_.now->last_index;
     }
     in_path_ = verdict.has_value();
+    // The checkpoints that lead there end with this function.
+    if (in_path_) {
+      path_ = followed_path(env_);
+      env_.now->parent = nullptr;
+    }
     statistics_.states += explored.states();
     statistics_.peak_states = std::max(statistics_.peak_states, explored.peak());
     return verdict;
+  }
+
+  bool is_guided() const { return !options_.along.empty(); }
+
+  // Of the ways behind the instruction, the one that the given path took; false at its end, or
+  // where it cannot be followed.
+  bool choose_way() {
+    if (++position_ >= options_.along.size()) return false;
+    const uint32_t wanted = options_.along[position_];
+    if (env_.index != wanted) {
+      const auto other =
+          std::ranges::find(env_.pending, wanted, [](const auto& state) { return state->index; });
+      if (other == env_.pending.end()) return false;
+      env_.now = std::move(*other);
+      env_.index = wanted;
+      env_.previous = env_.now->last_index;
+    }
+    env_.pending.clear();
+    // Precision is of no use to a single path.
+    env_.now->steps.clear();
+    env_.now->first_index = env_.index;
+    return true;
   }
 
   // One instruction of the present path.
@@ -109,7 +145,8 @@ class Analysis {
     now.last_index = env_.previous;
     env_.has_step = false;
     const Place& place = env_.flow.places[env_.index];
-    if (place.prune_point) {
+    if (options_.observe) options_.observe(now, env_.index);
+    if (place.prune_point && !is_guided()) {
       const auto answer = explored.visit();
       if (!answer) return answer.error();
       if (*answer == Explored::Answer::seen) {
@@ -246,15 +283,18 @@ class Analysis {
   }
 
   Environment env_;
+  Options options_;
+  size_t position_ = 0;  // on the given path
   Statistics statistics_;
-  bool in_path_ = false;  // following one: a refusal is of its instruction
+  std::vector<uint32_t> path_;  // to the refusal
+  bool in_path_ = false;        // following one: a refusal is of its instruction
 };
 
 }  // namespace
 
 Finding analyse(const ProgramSpec& spec, std::span<const Subprogram> subprograms,
                 std::span<const std::shared_ptr<Map>> maps, bool gpl_compatible, Options options) {
-  return Analysis(spec, subprograms, maps, gpl_compatible, options).run();
+  return Analysis(spec, subprograms, maps, gpl_compatible, std::move(options)).run();
 }
 
 }  // namespace xnic::vm::verifier

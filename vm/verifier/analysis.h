@@ -1,30 +1,35 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "vm/program.h"
 #include "vm/verifier/log.h"
+#include "vm/verifier/state.h"
 
 namespace xnic::vm::verifier {
 
 struct Options {
   uint32_t log_level = 0;      // as bpf(2) has it
   uint32_t possible_cpus = 0;  // 0: not known
+  // Only this path, of a finding: it is not looked whether it may end earlier, and `observe` gets
+  // the state before each of its instructions. A path with loops may come out otherwise.
+  std::span<const uint32_t> along = {};
+  std::function<void(const State&, uint32_t index)> observe = {};
 };
 
-struct Statistics {
-  uint64_t instructions = 0;  // analysed, each as often as a path came along
-  uint32_t states = 0;        // checkpoints made
-  uint32_t peak_states = 0;   // at one time
-};
+using Statistics = VerifierStatistics;
 
 struct Finding {
   Verdict refusal;
   uint32_t index = 0;  // the instruction that is refused; of a program that is, and UINT32_MAX
                        // where no single one is
+  std::vector<uint32_t> path;    // the instructions that lead there, it is the last; or empty
+  std::unique_ptr<State> state;  // before the instruction; null where no single one is refused
   Statistics statistics;
   std::string log;
   Proof proof;
