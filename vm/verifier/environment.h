@@ -36,7 +36,7 @@ struct Environment {
         flow(analyse_control_flow(program, program_functions)),
         liveness(code, flow),
         log(log_level),
-        stack_bytes(program_functions.size()),
+        stack(program_functions.size()),
         called(program_functions.size()),
         is_async_callback(program_functions.size()),
         base_types(code.size(), Type::uninitialised) {
@@ -63,8 +63,8 @@ struct Environment {
   std::vector<std::unique_ptr<State>> pending;
 
   // Found out on the way.
-  std::vector<uint32_t> stack_bytes;  // of each function
-  std::vector<uint8_t> called;        // global functions
+  std::vector<Proof::Function> stack;  // of each function
+  std::vector<uint8_t> called;         // global functions
   std::vector<uint8_t> is_async_callback;
   std::vector<uint8_t> seen;     // instructions
   std::vector<Type> base_types;  // of the pointer that an instruction accesses
