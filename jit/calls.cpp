@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "jit/translator.h"
+#include "vm/maps/prog_array.h"
 
 namespace xnic::jit {
 
@@ -47,7 +48,8 @@ void Translator::helper_call(uint32_t index) {
   }
   a_.mov(x86::rdi, kInvocation);
   call_c(helper.function);
-  if (has_callback) check_callback_fault();
+  // Only a run that is counted may fault.
+  if (has_callback && counts_) check_callback_fault();
 }
 
 // After a helper whose callback may have faulted.
@@ -97,9 +99,7 @@ void Translator::load_cpu(const Gp& to) {
 }
 
 void Translator::lookup(uint32_t index, const vm::Helper& helper) {
-  const auto proof = program_.proof().calls.find(index);
-  vm::Proof::Call known;
-  if (proof != program_.proof().calls.end()) known = proof->second;
+  const vm::Proof::Call known = known_call(index);
   const auto map = std::ranges::find(program_.maps(), known.map,
                                      [](const auto& shared) { return shared.get(); });
   if (map == program_.maps().end() || (*map)->inner_spec() != nullptr) {
@@ -167,19 +167,47 @@ void Translator::lookup_values(const vm::DirectLookup& direct, const vm::Map& ma
 
 // The program that is called takes over the frame of this function: what the function saved is
 // restored, and the other program's main function entered as if it had been called instead.
-void Translator::tail_call(uint32_t) {
+void Translator::tail_call(uint32_t index) {
   const Label not_taken = a_.newLabel();
+  const Label taken = a_.newLabel();
+  const Label slow = a_.newLabel();
+  const vm::Map* const map = known_call(index).map;
+  const auto* entries = map == nullptr ? nullptr : vm::tail_call_entries(*map);
+  if (entries != nullptr) {
+    static_assert(sizeof(*entries) == 8);
+    const x86::Mem calls =
+        x86::dword_ptr(kScratch1, state_offset(layout_, offsetof(RunState, tail_calls)));
+    a_.mov(kScratch1, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.callbacks)));
+    a_.cmp(x86::ecx, Imm(map->spec().max_entries));
+    a_.jae(not_taken);
+    load_address(kScratch2, entries);
+    a_.mov(x86::eax, x86::ecx);
+    a_.mov(x86::rax, x86::qword_ptr(kScratch2, x86::rax, 3));
+    a_.test(x86::rax, x86::rax);
+    a_.jz(slow);
+    a_.cmp(calls, Imm(vm::kMaxTailCalls));
+    a_.jae(not_taken);
+    a_.inc(calls);
+    a_.jmp(taken);
+  }
+  a_.bind(slow);
   a_.mov(x86::rsi, x86::rdx);
   a_.mov(x86::edx, x86::ecx);
   a_.mov(x86::rdi, kInvocation);
   call_c(jit::tail_call);
   a_.test(x86::rax, x86::rax);
   a_.jz(not_taken);
+  a_.bind(taken);
   a_.mov(x86::rdi, kInvocation);
   a_.mov(x86::rsi, x86::qword_ptr(x86::rdi, static_cast<int32_t>(layout_.packet)));
   leave_frame();
   a_.jmp(x86::rax);
   a_.bind(not_taken);
+}
+
+vm::Proof::Call Translator::known_call(uint32_t index) const {
+  const auto found = program_.proof().calls.find(index);
+  return found == program_.proof().calls.end() ? vm::Proof::Call{} : found->second;
 }
 
 }  // namespace xnic::jit

@@ -62,6 +62,19 @@ class MachineCodeWithRun : public MachineCode {
 
   uint64_t run(vm::Invocation& invocation) const override {
     Run run(invocation, runtime().enter, runtime().resume_at);
+    const uint64_t r0 = MachineCode::run(invocation);
+    invocation.callbacks = nullptr;
+    return r0;
+  }
+};
+
+// The same for code that may fault.
+class CountedCodeWithRun : public MachineCode {
+ public:
+  using MachineCode::MachineCode;
+
+  uint64_t run(vm::Invocation& invocation) const override {
+    Run run(invocation, runtime().enter, runtime().resume_at);
     const uint64_t r0 = run.run_main(entry());
     invocation.callbacks = nullptr;
     return r0;
@@ -92,6 +105,9 @@ std::unique_ptr<vm::Code> JitEngine::compile(const vm::Program& program) {
   for (const uint64_t offset : translation->functions) {
     functions->at.push_back(
         offset == Translation::kNoCode ? nullptr : std::bit_cast<const uint8_t*>(main) + offset);
+  }
+  if (translation->needs_run && options_.counts) {
+    return std::make_unique<CountedCodeWithRun>(runtime_, main, std::move(functions));
   }
   if (translation->needs_run) {
     return std::make_unique<MachineCodeWithRun>(runtime_, main, std::move(functions));

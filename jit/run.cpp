@@ -7,6 +7,7 @@
 #include "vm/interpreter.h"
 #include "vm/interpreter_packet.h"
 #include "vm/isa.h"
+#include "vm/maps/prog_array.h"
 
 namespace xnic::jit {
 namespace {
@@ -39,22 +40,20 @@ uint64_t Run::hold(std::shared_ptr<vm::Map> map) {
   return address;
 }
 
-const vm::Program& Run::hold(std::shared_ptr<const vm::Program> program) {
-  return *programs_.emplace_back(std::move(program));
-}
-
 uint64_t lookup_with_inner_maps(vm::Invocation& invocation, vm::Map& map, const uint8_t* key) {
   if (map.inner_spec() != nullptr) return Run::of(invocation).hold(map.inner_map(key));
   return std::bit_cast<uint64_t>(map.lookup(key, invocation.environment.cpu));
 }
 
-const void* tail_call(vm::Invocation& invocation, const vm::Map& map, uint32_t index) {
+const void* tail_call(vm::Invocation& invocation, vm::Map& map, uint32_t index) {
   Run& run = Run::of(invocation);
   if (run.state.tail_calls >= vm::kMaxTailCalls) return nullptr;
   std::shared_ptr<const vm::Program> target = map.program_at(index);
   if (target == nullptr) return nullptr;
   ++run.state.tail_calls;
-  const void* entry = run.hold(std::move(target)).code().entry();
+  const void* entry = target->code().entry();
+  if (entry != nullptr) vm::note_tail_call_entry(map, index, *target);
+  run.hold(std::move(target));
   return entry != nullptr ? entry : reinterpret_cast<const void*>(&enter_interpreted);
 }
 

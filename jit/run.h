@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "vm/grace.h"
 #include "vm/invocation.h"
 #include "vm/program.h"
 #include "vm/program_type.h"
@@ -56,12 +57,13 @@ class Run : public vm::Callbacks {
   static Run& of(vm::Invocation& invocation) { return static_cast<Run&>(*invocation.callbacks); }
   uint64_t hold(std::shared_ptr<vm::Map> map);
   // Keeps a tail-called program until the run ends.
-  const vm::Program& hold(std::shared_ptr<const vm::Program> program);
+  void hold(std::shared_ptr<const vm::Program> program) { programs_.push_back(std::move(program)); }
   const vm::Program* last_tail_called() const { return programs_.back().get(); }
 
   RunState state;
 
  private:
+  vm::GraceSection section_;  // until it ends, tail-called programs stay
   vm::Invocation& invocation_;
   Enter enter_;
   std::vector<std::shared_ptr<vm::Map>> maps_;
@@ -75,8 +77,9 @@ struct Answer {
 };
 
 uint64_t lookup_with_inner_maps(vm::Invocation& invocation, vm::Map& map, const uint8_t* key);
-// The machine code that a tail call goes on with; null where it is not taken.
-const void* tail_call(vm::Invocation& invocation, const vm::Map& map, uint32_t index);
+// The machine code that a tail call goes on with, where none is noted yet; null where it is not
+// taken.
+const void* tail_call(vm::Invocation& invocation, vm::Map& map, uint32_t index);
 Answer load_packet(const vm::Packet& packet, const bpf_insn& insn, uint64_t source);
 // Of a field that generated code does not read by itself; `place` is offset | size << 16.
 uint64_t load_context(const vm::Packet& packet, const vm::ProgramType& type, uint32_t place);

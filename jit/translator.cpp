@@ -82,7 +82,8 @@ Result<Translation> Translator::run() {
 void Translator::survey() {
   const std::span<const vm::Subprogram> subprograms = program_.subprograms();
   const std::span<const vm::Proof::Function> proofs = program_.proof().functions;
-  needs_run_ = subprograms.size() > 1 || has_maps_of_maps(program_);
+  // Where runs are counted, a function may have to end one from any depth.
+  needs_run_ = (counts_ && subprograms.size() > 1) || has_maps_of_maps(program_);
   needs_invocation_ = counts_;
   for (size_t i = 0; i < subprograms.size(); ++i) {
     Function& function = functions_.emplace_back(
@@ -115,8 +116,8 @@ void Translator::survey(Function& function) {
     function.calls = function.calls || kind == Kind::call || calls_c;
     needs_invocation_ = needs_invocation_ || calls_c;
     function.loops = function.loops || kind == Kind::may_goto;
-    needs_run_ =
-        needs_run_ || (kind == Kind::call && insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call);
+    needs_run_ = needs_run_ || vm::names_function(insn) ||
+                 (kind == Kind::call && insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call);
   }
   for (const uint32_t number : kSaved) {
     if ((registers >> number & 1) != 0) function.saved.push_back(host_register(number));

@@ -123,6 +123,8 @@ class Translator {
   void lookup_values(const vm::DirectLookup& direct, const vm::Map& map,
                      const vm::Proof::Call& call);
   void load_cpu(const Gp& to);
+  // What the verifier knows of the call.
+  vm::Proof::Call known_call(uint32_t index) const;
   void tail_call(uint32_t index);
   void check_callback_fault();
   void unwind();
