@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "vm/interpreter.h"
@@ -11,22 +12,28 @@ namespace xnic::jit {
 // Owns the executable memory; defined where asmjit is known.
 class Runtime;
 
-// Compiles programs made of arithmetic, jumps and exit to x86-64 machine code, and hands every
-// other program back to the interpreter. Results, instruction counts and the fault of a run past
-// vm::kRunLimit are the interpreter's. Code may outlive the engine, but not its program.
-// Test: tests/jit/jit_test.cpp.
+struct JitOptions {
+  // Whether runs add up Invocation::instructions and end at vm::kRunLimit, as the interpreter's do.
+  // Without, they are faster, and the count stays as it was.
+  bool counts = true;
+};
+
+// Makes x86-64 machine code of every program whose values the verifier followed. What objection()
+// has something against goes to the interpreter. Results are the interpreter's. Code may outlive
+// the engine, but not its program. Test: tests/jit/jit_test.cpp.
 class JitEngine : public vm::Engine {
  public:
-  JitEngine();
+  explicit JitEngine(JitOptions options = {});
   ~JitEngine() override;
 
   std::string_view name() const override { return "jit"; }
   std::unique_ptr<vm::Code> compile(const vm::Program& program) override;
 
-  // True if compile() makes machine code of the program.
-  static bool compiles(const vm::Program& program);
+  // Why compile() leaves the program to the interpreter, a whole sentence; empty if it does not.
+  static std::string objection(const vm::Program& program);
 
  private:
+  JitOptions options_;
   std::shared_ptr<Runtime> runtime_;
   vm::Interpreter interpreter_;
 };

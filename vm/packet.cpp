@@ -268,6 +268,15 @@ uint32_t Packet::network_sum() const {
   return sum_of(std::span<const uint8_t>(bytes()).subspan(from));
 }
 
+Packet::PointerOffsets Packet::pointer_offsets() {
+  const Packet packet;
+  const auto offset = [&](uint8_t* const& pointer) {
+    return static_cast<uint32_t>(reinterpret_cast<const char*>(&pointer) -
+                                 reinterpret_cast<const char*>(&packet));
+  };
+  return {offset(packet.data_meta_), offset(packet.data_), offset(packet.data_end_)};
+}
+
 void Packet::expand(uint32_t more_headroom, uint32_t more_tailroom) {
   // kmalloc's sizes.
   const uint32_t size = std::bit_ceil(buffer_size_ + more_headroom + more_tailroom);

@@ -193,6 +193,14 @@ class alignas(64) Packet {
   // The unfolded checksum of all bytes from the network header on.
   uint32_t network_sum() const;
 
+  // Where in the object its pointers stand, in bytes: for generated code.
+  struct PointerOffsets {
+    uint32_t data_meta;
+    uint32_t data;
+    uint32_t data_end;
+  };
+  static PointerOffsets pointer_offsets();
+
   // Where the packet came in. Set by the port, read by the program types.
   uint64_t id = 0;  // 1 for the first packet of a capture
   uint32_t ingress_ifindex = 0;

@@ -45,6 +45,9 @@ class Code {
  public:
   virtual ~Code() = default;
   virtual uint64_t run(Invocation& invocation) const = 0;
+  // Where another program's machine code may go on into this one, as a tail call does, by the
+  // conventions of jit/; null where there is none.
+  virtual const void* entry() const { return nullptr; }
 };
 
 // How programs run: the interpreter, or the JIT. The choice changes wall-clock time and nothing

@@ -27,8 +27,16 @@ struct Proof {
     uint64_t key = 0;
   };
 
-  std::vector<uint8_t> reached;    // by instruction slot: whether any path comes there
-  std::map<uint32_t, Call> calls;  // by instruction
+  // A function, over all paths through it.
+  struct Function {
+    uint32_t stack_bytes = 0;      // that it uses, from r10 down
+    bool reads_unwritten = false;  // whether anyone may read some of these before they are written
+  };
+
+  std::vector<uint8_t> reached;        // by instruction slot: whether any path comes there
+  std::vector<uint8_t> meets_context;  // by instruction slot: whether it accesses the context
+  std::map<uint32_t, Call> calls;      // by instruction
+  std::vector<Function> functions;     // by subprogram
 
   bool reaches(uint32_t index) const { return reached.empty() || reached[index] != 0; }
 };

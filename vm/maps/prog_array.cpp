@@ -1,6 +1,6 @@
 // Program arrays. The first program stored or loaded with a use of the map decides which programs
 // may follow: see ProgramOwner. Slots are exchanged atomically, so a tail call never waits for a
-// writer.
+// writer; a writer waits until no run can be in the program that it takes away (vm/grace.h).
 // What it leaves out: the kernel empties the slots when user space closed its last descriptor.
 // Test: tests/vm/map_test.cpp, and against the kernel tests/vm/map_kernel_test.cpp.
 #include "vm/maps/prog_array.h"
@@ -10,9 +10,11 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <vector>
 
+#include "vm/grace.h"
 #include "vm/maps/array.h"
 #include "vm/maps/checks.h"
 #include "vm/maps/memory.h"
@@ -22,11 +24,15 @@ namespace xnic::vm {
 namespace {
 
 using Slot = std::atomic<std::shared_ptr<const Program>>;
+using Entry = std::atomic<const void*>;
 
 class ProgArray : public Map {
  public:
   ProgArray(const MapSpec& spec, const MapContext& context)
-      : Map(spec, context.possible_cpus), objects_(context.objects), slots_(spec.max_entries) {}
+      : Map(spec, context.possible_cpus),
+        objects_(context.objects),
+        slots_(spec.max_entries),
+        entries_(spec.max_entries) {}
 
   // Programs reach a slot by bpf_tail_call alone.
   uint8_t* lookup(const uint8_t*, uint32_t) override { return nullptr; }
@@ -35,7 +41,7 @@ class ProgArray : public Map {
   int erase(const uint8_t* key) override {
     const uint32_t index = read_index(key);
     if (index >= spec_.max_entries) return -E2BIG;
-    return slots_[index].exchange(nullptr) != nullptr ? 0 : -ENOENT;
+    return replace(index, nullptr) ? 0 : -ENOENT;
   }
 
   int user_lookup(const uint8_t* key, uint8_t* value, uint64_t flags) override {
@@ -56,7 +62,7 @@ class ProgArray : public Map {
     if (fcntl(fd, F_GETFD) < 0) return -EBADF;
     auto program = objects_ != nullptr ? objects_->program_by_fd(fd) : nullptr;
     if (program == nullptr || !accepts(*program)) return -EINVAL;
-    slots_[index].store(std::move(program));
+    replace(index, std::move(program));
     return 0;
   }
 
@@ -71,16 +77,47 @@ class ProgArray : public Map {
   bool accepts(const Program& program) override { return owner_.accepts(program); }
 
   void release_programs() override {
-    for (Slot& slot : slots_) slot.store(nullptr);
+    for (uint32_t index = 0; index < spec_.max_entries; ++index) {
+      if (slots_[index].load() != nullptr) replace(index, nullptr);
+    }
+  }
+
+  const Entry* entries() const { return entries_.data(); }
+  void note_entry(uint32_t index, const Program& program) {
+    const std::lock_guard lock(writer_);
+    if (slots_[index].load().get() == &program) entries_[index].store(program.code().entry());
   }
 
  private:
+  // Whether there was a program before.
+  bool replace(uint32_t index, std::shared_ptr<const Program> program) {
+    const std::lock_guard lock(writer_);
+    std::shared_ptr<const Program> before = slots_[index].exchange(std::move(program));
+    entries_[index].store(nullptr);
+    if (before == nullptr) return false;
+    leaving_.push_back(std::move(before));
+    if (wait_for_grace()) leaving_.clear();
+    return true;
+  }
+
   ObjectResolver* objects_;
   std::vector<Slot> slots_;
+  std::vector<Entry> entries_;  // of the slots' programs, once noted
+  std::mutex writer_;
+  std::vector<std::shared_ptr<const Program>> leaving_;  // taken out while this thread was in a run
   ProgramOwner owner_{true};
 };
 
 }  // namespace
+
+const std::atomic<const void*>* tail_call_entries(const Map& map) {
+  const auto* programs = dynamic_cast<const ProgArray*>(&map);
+  return programs == nullptr ? nullptr : programs->entries();
+}
+
+void note_tail_call_entry(Map& map, uint32_t index, const Program& program) {
+  if (auto* programs = dynamic_cast<ProgArray*>(&map)) programs->note_entry(index, program);
+}
 
 int check_prog_array(const MapSpec& spec) {
   constexpr uint32_t kAllowed = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY;

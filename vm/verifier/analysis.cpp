@@ -35,6 +35,10 @@ class Analysis {
     finding.index = finding.refusal && in_path_ ? env_.index : UINT32_MAX;
     finding.statistics = statistics_;
     finding.proof = std::move(env_.proof);
+    finding.proof.functions = std::move(env_.stack);
+    for (const Type type : env_.base_types) {
+      finding.proof.meets_context.push_back(type == Type::context ? 1 : 0);
+    }
     if (finding.refusal && in_path_ && env_.now != nullptr && !env_.now->frames.empty()) {
       env_.log.line("{}: {}", env_.index, disassemble(env_.code, env_.index));
       env_.log.line("; {}", describe(*env_.now));

@@ -36,7 +36,7 @@ struct Environment {
         flow(analyse_control_flow(program, program_functions)),
         liveness(code, flow),
         log(log_level),
-        stack_bytes(program_functions.size()),
+        stack(program_functions.size()),
         called(program_functions.size()),
         is_async_callback(program_functions.size()),
         base_types(code.size(), Type::uninitialised) {
@@ -63,15 +63,21 @@ struct Environment {
   std::vector<std::unique_ptr<State>> pending;
 
   // Found out on the way.
-  std::vector<uint32_t> stack_bytes;  // of each function
-  std::vector<uint8_t> called;        // global functions
+  std::vector<Proof::Function> stack;  // of each function
+  std::vector<uint8_t> called;         // global functions
   std::vector<uint8_t> is_async_callback;
   std::vector<uint8_t> seen;     // instructions
   std::vector<Type> base_types;  // of the pointer that an instruction accesses
   Proof proof;
 
   uint32_t new_id() { return ++last_id; }
+  // The id of the value of a map that has but one.
+  uint32_t id_of_value(const MapSpec* map) {
+    uint32_t& id = value_ids[map];
+    return id != 0 ? id : id = new_id();
+  }
   uint32_t last_id = 0;
+  std::unordered_map<const MapSpec*, uint32_t> value_ids;
   bool has_step = false;  // of the present instruction
 
   Register& reg(uint32_t number) { return (*now)[number]; }

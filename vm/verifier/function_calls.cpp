@@ -115,7 +115,7 @@ class StackWalk {
                     "Too large",
                     bytes);
     }
-    bytes += (std::max(env_.stack_bytes[function], 1u) + 15) / 16 * 16;
+    bytes += (std::max(env_.stack[function].stack_bytes, 1u) + 15) / 16 * 16;
     if (bytes > kFrameBytes) {
       return refuse(EACCES, "combined stack size of {} calls is {}. Too large", frames, bytes);
     }

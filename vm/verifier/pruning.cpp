@@ -111,6 +111,19 @@ bool is_stack_like(const Frame& old, const Frame& now, Ids& ids, Likeness likene
   return true;
 }
 
+// Whether the old path may read bytes that it had written and that nobody wrote on the new one.
+bool leaves_unwritten(const Frame& old, const Frame& now) {
+  static const StackSlot kUnwritten;
+  for (size_t i = 0; i < old.stack.size(); ++i) {
+    const StackSlot& slot = i < now.stack.size() ? now.stack[i] : kUnwritten;
+    for (uint32_t byte = 0; byte < kSlotBytes; ++byte) {
+      const bool asks = old.stack[i].bytes[byte] != Byte::unwritten;
+      if (asks && slot.bytes[byte] == Byte::unwritten) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 bool is_like(Environment& env, const State& old, const State& now, Likeness likeness) {
@@ -133,6 +146,7 @@ bool is_like(Environment& env, const State& old, const State& now, Likeness like
       if ((live >> i & 1) != 0 && !is_register_like(a[i], b[i], ids, likeness)) return false;
     }
     if (!is_stack_like(a, b, ids, likeness)) return false;
+    if (leaves_unwritten(a, b)) env.stack[b.subprogram].reads_unwritten = true;
   }
   return true;
 }

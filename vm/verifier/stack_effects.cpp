@@ -34,13 +34,24 @@ Span span_of(Environment& env, uint32_t base, int32_t offset, uint32_t size) {
   const auto behind = static_cast<int32_t>(r.number.full.smax + fixed + size);
   const auto depth = static_cast<uint32_t>(-first);
   frame.grow(depth);
-  uint32_t& most = env.stack_bytes[frame.subprogram];
+  uint32_t& most = env.stack[frame.subprogram].stack_bytes;
   most = std::max(most, depth);
   return {frame, r.frame, r.number.is_constant(), first, behind};
 }
 
+// Something is left in bytes of the span that nobody wrote, if there are any.
+void note_unwritten(Environment& env, const Span& span) {
+  for (int32_t at = span.first; at < span.behind; ++at) {
+    if (span.frame.stack[Span::slot_of(at)].bytes[Span::byte_of(at)] == Byte::unwritten) {
+      env.stack[span.frame.subprogram].reads_unwritten = true;
+      return;
+    }
+  }
+}
+
 void note_read(Environment& env, const Span& span) {
   if (span.first >= span.behind) return;
+  note_unwritten(env, span);
   env.liveness.note_read(*env.now, span.frame_number, Span::slot_of(span.behind - 1),
                          Span::slot_of(span.first));
 }
@@ -104,6 +115,7 @@ void write_variable(Environment& env, const Span& span, Stored stored) {
   const Register* value = from_register ? &env.reg(stored.number) : stored.value;
   const bool writes_zero = value != nullptr && value->is_null();
   bool relies_on_zero = false;
+  note_unwritten(env, span);
   for (int32_t at = span.first; at < span.behind; ++at) {
     StackSlot& slot = span.frame.stack[Span::slot_of(at)];
     Byte& byte = slot.bytes[Span::byte_of(at)];

@@ -1,0 +1,53 @@
+// Measures objects instead of assuming where their members stand; it stops at once if a compiler
+// keeps a reference as anything but an address.
+#include "jit/layout.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "jit/run.h"
+#include "vm/invocation.h"
+
+namespace xnic::jit {
+namespace {
+
+template <class Object, class Member>
+uint32_t offset(const Object& object, const Member& member) {
+  return static_cast<uint32_t>(reinterpret_cast<const char*>(&member) -
+                               reinterpret_cast<const char*>(&object));
+}
+
+// Of the pointer in the object that holds this address.
+template <class Object>
+uint32_t offset_of_pointer(const Object& object, const void* address) {
+  const auto* bytes = reinterpret_cast<const char*>(&object);
+  for (uint32_t at = 0; at + sizeof(address) <= sizeof(object); at += sizeof(address)) {
+    if (std::memcmp(bytes + at, &address, sizeof(address)) == 0) return at;
+  }
+  std::abort();
+}
+
+Layout measure() {
+  vm::Packet packet;
+  vm::Environment environment;
+  vm::Invocation invocation{.packet = packet, .environment = environment};
+  const Run run(invocation, nullptr, nullptr);
+  const vm::Callbacks& callbacks = run;
+  return {.packet = offset_of_pointer(invocation, &packet),
+          .environment = offset_of_pointer(invocation, &environment),
+          .instructions = offset(invocation, invocation.instructions),
+          .callbacks = offset(invocation, invocation.callbacks),
+          .now_ns = offset(environment, environment.now_ns),
+          .cpu = offset(environment, environment.cpu),
+          .run_state = offset(callbacks, run.state),
+          .pointers = vm::Packet::pointer_offsets()};
+}
+
+}  // namespace
+
+const Layout& Layout::get() {
+  static const Layout kLayout = measure();
+  return kLayout;
+}
+
+}  // namespace xnic::jit

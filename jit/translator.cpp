@@ -1,0 +1,356 @@
+// The code generator: one pass with asmjit's Assembler over a program that the verifier has
+// followed, eBPF registers one to one on x86-64 ones (jit/host_registers.h), functions and blocks
+// in program order. Every function keeps the System V convention but for r12, the Invocation, so
+// that calls between functions, of helpers and of callbacks are plain calls. Instructions that no
+// path reaches are left out, as are the jumps to them.
+// Left out: other machines than x86-64; kernel functions.
+// Test: tests/jit, against the interpreter; tests/differential, against Linux.
+#include "jit/translator.h"
+
+#include <algorithm>
+
+#include "vm/interpreter.h"
+
+namespace xnic::jit {
+
+using asmjit::Imm;
+using asmjit::Label;
+using vm::Kind;
+using vm::Opcode;
+
+namespace {
+
+constexpr uint32_t kSaved[] = {6, 7, 8, 9};  // that a function preserves
+constexpr uint32_t kSlot = 8;
+
+bool has_maps_of_maps(const vm::Program& program) {
+  return std::ranges::any_of(program.maps(),
+                             [](const auto& map) { return map->inner_spec() != nullptr; });
+}
+
+}  // namespace
+
+Translator::Translator(const vm::Program& program, bool counts, const FunctionEntries& functions,
+                       asmjit::CodeHolder& code)
+    : program_(program),
+      type_(*vm::find_program_type(program.type())),
+      insns_(program.instructions()),
+      counts_(counts),
+      entries_(functions),
+      layout_(Layout::get()),
+      a_(&code),
+      bmi2_(asmjit::CpuInfo::host().features().x86().hasBMI2()) {
+  a_.setErrorHandler(&refusals_);
+}
+
+Result<Translation> Translator::run() {
+  survey();
+  find_blocks();
+  Translation result;
+  result.needs_run = needs_run_;
+  for (Function& function : functions_) {
+    function_ = &function;
+    if (!reaches(function.start)) {
+      result.functions.push_back(Translation::kNoCode);
+      continue;
+    }
+    result.functions.push_back(a_.offset());
+    prologue();
+    for (uint32_t i = function.start; i < function.end;) {
+      if (!reaches(i)) {
+        i += vm::slots(insns_[i]);
+        continue;
+      }
+      if (labels_[i].isValid()) {
+        a_.bind(labels_[i]);
+        if (counts_) {
+          a_.add(x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.instructions)),
+                 Imm(block_length(i)));
+        }
+      }
+      i = instruction(i);
+    }
+    limit_stubs();
+  }
+  if (!refusals_.first.empty()) {
+    return fail(ExitCode::program_rejected, "program {}: cannot be translated to machine code: {}",
+                program_.name(), refusals_.first);
+  }
+  return result;
+}
+
+void Translator::survey() {
+  const std::span<const vm::Subprogram> subprograms = program_.subprograms();
+  const std::span<const vm::Proof::Function> proofs = program_.proof().functions;
+  // Where runs are counted, a function may have to end one from any depth.
+  needs_run_ = (counts_ && subprograms.size() > 1) || has_maps_of_maps(program_);
+  needs_invocation_ = counts_;
+  for (size_t i = 0; i < subprograms.size(); ++i) {
+    Function& function = functions_.emplace_back(
+        Function{subprograms[i].start, subprograms[i].end, a_.newLabel(), a_.newLabel()});
+    function.stack_bytes = (proofs[i].stack_bytes + kSlot - 1) / kSlot * kSlot;
+    function.zeroes = proofs[i].reads_unwritten;
+    survey(function);
+  }
+  if (needs_invocation_) functions_[0].saved.insert(functions_[0].saved.begin(), kInvocation);
+  for (Function& function : functions_) {
+    if (function.frame) function.saved.insert(function.saved.begin(), x86::rbp);
+    function.frame_bytes = function.frame ? function.stack_bytes + (function.loops ? kSlot : 0) : 0;
+    // The return address is on the stack, too.
+    const auto pushed = static_cast<uint32_t>(function.saved.size() + 1) * kSlot;
+    if (function.calls && (pushed + function.frame_bytes) % 16 != 0) function.frame_bytes += kSlot;
+  }
+}
+
+void Translator::survey(Function& function) {
+  uint32_t registers = 0;
+  function.calls = counts_;
+  for (uint32_t i = function.start; i < function.end; i += vm::slots(insns_[i])) {
+    if (!reaches(i)) continue;
+    const bpf_insn& insn = insns_[i];
+    const Kind kind = vm::opcode(insn).kind;
+    registers |= 1u << insn.dst_reg;
+    if (kind != Kind::load_immediate && kind != Kind::call) registers |= 1u << insn.src_reg;
+    const bool calls_c = (kind == Kind::call && !vm::calls_subprogram(insn)) ||
+                         kind == Kind::load_packet || program_.proof().meets_context[i] != 0;
+    function.calls = function.calls || kind == Kind::call || calls_c;
+    needs_invocation_ = needs_invocation_ || calls_c;
+    function.loops = function.loops || kind == Kind::may_goto;
+    needs_run_ = needs_run_ || vm::names_function(insn) ||
+                 (kind == Kind::call && insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call);
+  }
+  for (const uint32_t number : kSaved) {
+    if ((registers >> number & 1) != 0) function.saved.push_back(host_register(number));
+  }
+  function.frame = function.loops || (registers >> kFramePointer & 1) != 0;
+}
+
+bool Translator::ends_block(const bpf_insn& insn) const {
+  const Kind kind = vm::opcode(insn).kind;
+  return vm::jumps(kind) || kind == Kind::exit || kind == Kind::call || kind == Kind::load_packet;
+}
+
+void Translator::find_blocks() {
+  labels_.resize(insns_.size());
+  const auto start_block = [this](uint32_t index) {
+    if (index < labels_.size() && !labels_[index].isValid() && reaches(index)) {
+      labels_[index] = a_.newLabel();
+    }
+  };
+  if (counts_) {
+    for (const Function& function : functions_) start_block(function.start);
+  }
+  for (uint32_t i = 0; i < insns_.size(); i += vm::slots(insns_[i])) {
+    if (!reaches(i)) continue;
+    if (vm::jumps(vm::opcode(insns_[i]).kind)) start_block(target(i));
+    if (counts_ && ends_block(insns_[i])) start_block(i + 1);
+  }
+}
+
+uint32_t Translator::block_length(uint32_t start) const {
+  uint32_t length = 0;
+  uint32_t at = start;
+  do {
+    ++length;
+    at += vm::slots(insns_[at]);
+  } while (at < function_->end && reaches(at) && !labels_[at].isValid());
+  return length;
+}
+
+void Translator::prologue() {
+  const Function& f = *function_;
+  a_.bind(f.entry);
+  for (const Gp& reg : f.saved) a_.push(reg);
+  if (&f == functions_.data() && needs_invocation_) a_.mov(kInvocation, x86::rdi);
+  if (f.frame) a_.mov(x86::rbp, x86::rsp);
+  if (f.frame_bytes != 0) a_.sub(x86::rsp, Imm(f.frame_bytes));
+  if (f.frame && f.zeroes && f.stack_bytes != 0) {
+    a_.xorps(x86::xmm0, x86::xmm0);
+    const auto bytes = static_cast<int32_t>(f.stack_bytes);
+    for (int32_t at = -bytes; at < 0; at += 16) {
+      if (at + 16 <= 0) {
+        a_.movups(x86::xmmword_ptr(x86::rbp, at), x86::xmm0);
+      } else {
+        a_.movq(x86::qword_ptr(x86::rbp, at), x86::xmm0);
+      }
+    }
+  }
+  if (f.loops) {
+    a_.mov(x86::dword_ptr(x86::rbp, -static_cast<int32_t>(f.stack_bytes + kSlot)),
+           Imm(vm::kMaxLoops));
+  }
+}
+
+void Translator::leave_frame() {
+  const Function& f = *function_;
+  if (f.frame_bytes != 0) a_.add(x86::rsp, Imm(f.frame_bytes));
+  for (auto reg = f.saved.rbegin(); reg != f.saved.rend(); ++reg) a_.pop(*reg);
+}
+
+void Translator::epilogue() {
+  const Function& f = *function_;
+  const bool is_short = f.saved.empty() && f.frame_bytes == 0;
+  asmjit::CodeHolder& code = *a_.code();
+  if (!is_short && code.isLabelBound(f.epilogue)) {
+    a_.jmp(f.epilogue);
+    return;
+  }
+  if (!is_short) a_.bind(f.epilogue);
+  leave_frame();
+  a_.ret();
+}
+
+void Translator::check_limit(uint32_t index) {
+  if (!counts_) return;
+  a_.cmp(x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.instructions)),
+         Imm(vm::kRunLimit));
+  a_.ja(limit_stub(index));
+}
+
+Label Translator::limit_stub(uint32_t index) {
+  return limits_.emplace_back(a_.newLabel(), index).first;
+}
+
+// What a function's code keeps out of its way: conditional jumps backward, and the limit's faults.
+void Translator::limit_stubs() {
+  for (size_t i = 0; i < back_edges_.size(); ++i) {
+    const BackEdge edge = back_edges_[i];
+    a_.bind(edge.stub);
+    check_limit(edge.from);
+    a_.jmp(edge.to);
+  }
+  back_edges_.clear();
+  for (const auto& [stub, index] : limits_) {
+    a_.bind(stub);
+    a_.mov(x86::rdi, kInvocation);
+    load_address(x86::rsi, &program_);
+    a_.mov(x86::edx, Imm(index));
+    call_c(fault_at_limit);
+    unwind();
+  }
+  limits_.clear();
+}
+
+void Translator::load_constant(const Gp& reg, uint64_t value) {
+  if (value == 0) {
+    a_.xor_(reg.r32(), reg.r32());
+  } else if (value <= UINT32_MAX) {
+    a_.mov(reg.r32(), Imm(value));
+  } else {
+    a_.mov(reg.r64(), Imm(value));
+  }
+}
+
+void Translator::call_c(const void* function) {
+  load_address(x86::rax, function);
+  a_.call(x86::rax);
+}
+
+uint32_t Translator::instruction(uint32_t index) {
+  const bpf_insn& insn = insns_[index];
+  const Opcode& op = vm::opcode(insn);
+  const uint32_t next = index + vm::slots(insn);
+  switch (op.kind) {
+    case Kind::alu:
+      return alu(index);
+    case Kind::negate:
+      a_.neg(sized(host_register(insn.dst_reg), op.width));
+      return next;
+    case Kind::byte_swap:
+      byte_swap(insn, op);
+      return next;
+    case Kind::load_immediate:
+      load_constant(host_register(insn.dst_reg), vm::immediate64(insn, insns_[index + 1]));
+      return next;
+    case Kind::load:
+    case Kind::load_signed:
+      program_.proof().meets_context[index] != 0 ? load_context(index) : load_memory(index);
+      return next;
+    case Kind::store:
+    case Kind::store_immediate:
+      program_.proof().meets_context[index] != 0 ? store_context(index) : store_memory(index);
+      return next;
+    case Kind::atomic:
+      atomic(insn, op.width);
+      return next;
+    case Kind::load_packet:
+      load_packet(index);
+      return next;
+    case Kind::jump:
+      jump(index);
+      return next;
+    case Kind::jump_if:
+      jump_if(index);
+      return next;
+    case Kind::may_goto:
+      may_goto(index);
+      return next;
+    case Kind::call:
+      call(index);
+      return next;
+    case Kind::exit:
+      epilogue();
+      return next;
+    case Kind::unknown:
+      break;
+  }
+  a_.ud2();
+  return next;
+}
+
+void Translator::jump(uint32_t index) {
+  if (target(index) <= index) check_limit(index);
+  if (target(index) != index + 1) a_.jmp(labels_[target(index)]);
+}
+
+void Translator::branch(uint32_t index, asmjit::InstId condition) {
+  if (!reaches(target(index))) return;
+  Label label = labels_[target(index)];
+  if (counts_ && target(index) <= index) {
+    label = a_.newLabel();
+    back_edges_.push_back({label, index, labels_[target(index)]});
+  }
+  a_.emit(condition, label);
+}
+
+void Translator::may_goto(uint32_t index) {
+  const x86::Mem left =
+      x86::dword_ptr(x86::rbp, -static_cast<int32_t>(function_->stack_bytes + kSlot));
+  a_.cmp(left, Imm(0));
+  branch(index, x86::Inst::kIdJe);
+  a_.dec(left);
+}
+
+void Translator::jump_if(uint32_t index) {
+  const bpf_insn& insn = insns_[index];
+  const Opcode& op = vm::opcode(insn);
+  if (!reaches(index + 1)) {
+    jump(index);
+    return;
+  }
+  const Gp dst = sized(host_register(insn.dst_reg), op.width);
+  if (op.source_register) {
+    const Gp src = sized(host_register(insn.src_reg), op.width);
+    op.operation == BPF_JSET ? a_.test(dst, src) : a_.cmp(dst, src);
+  } else if (op.operation == BPF_JSET) {
+    // With no bit above the lowest 31, the upper half does not matter.
+    insn.imm > 0 ? a_.test(dst.r32(), Imm(insn.imm)) : a_.test(dst, Imm(insn.imm));
+  } else if (insn.imm == 0) {
+    a_.test(dst, dst);
+  } else {
+    a_.cmp(dst, Imm(insn.imm));
+  }
+  struct Condition {
+    uint8_t operation;
+    asmjit::InstId id;
+  };
+  static constexpr Condition kConditions[] = {
+      {BPF_JEQ, x86::Inst::kIdJe},  {BPF_JNE, x86::Inst::kIdJne},  {BPF_JSET, x86::Inst::kIdJne},
+      {BPF_JGT, x86::Inst::kIdJa},  {BPF_JGE, x86::Inst::kIdJae},  {BPF_JLT, x86::Inst::kIdJb},
+      {BPF_JLE, x86::Inst::kIdJbe}, {BPF_JSGT, x86::Inst::kIdJg},  {BPF_JSGE, x86::Inst::kIdJge},
+      {BPF_JSLT, x86::Inst::kIdJl}, {BPF_JSLE, x86::Inst::kIdJle},
+  };
+  branch(index, std::ranges::find(kConditions, op.operation, &Condition::operation)->id);
+}
+
+}  // namespace xnic::jit

@@ -1,0 +1,150 @@
+#pragma once
+
+#include <bit>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <asmjit/x86.h>
+
+#include "jit/compiler.h"
+#include "jit/host_registers.h"
+#include "jit/layout.h"
+#include "vm/helper.h"
+#include "vm/isa.h"
+#include "vm/program_type.h"
+
+namespace xnic::jit {
+
+class Refusals : public asmjit::ErrorHandler {
+ public:
+  void handleError(asmjit::Error, const char* message, asmjit::BaseEmitter*) override {
+    if (first.empty()) first = message;
+  }
+  std::string first;
+};
+
+// The translation of one program. The parts are told apart by what they translate:
+// translator.cpp functions, blocks and jumps; arithmetic.cpp; memory.cpp; calls.cpp.
+class Translator {
+ public:
+  Translator(const vm::Program& program, bool counts, const FunctionEntries& functions,
+             asmjit::CodeHolder& code);
+
+  Result<Translation> run();
+
+ private:
+  // A function of the program as machine code has it.
+  struct Function {
+    uint32_t start;  // instructions
+    uint32_t end;
+    asmjit::Label entry;
+    asmjit::Label epilogue;
+    std::vector<Gp> saved{};   // pushed, in this order
+    bool frame = false;        // rbp is r10
+    bool calls = false;        // the stack is aligned for calls
+    uint32_t stack_bytes = 0;  // of r10's frame
+    bool zeroes = false;       // that frame
+    bool loops = false;        // has a counter for may_goto below it
+    uint32_t frame_bytes = 0;  // taken from the stack behind what was pushed
+  };
+  struct BackEdge {
+    asmjit::Label stub;
+    uint32_t from;
+    asmjit::Label to;
+  };
+
+  // translator.cpp
+  void survey();
+  void survey(Function& function);
+  void find_blocks();
+  bool ends_block(const bpf_insn& insn) const;
+  uint32_t block_length(uint32_t start) const;
+  bool reaches(uint32_t index) const { return program_.proof().reaches(index); }
+  uint32_t target(uint32_t index) const {
+    return static_cast<uint32_t>(int64_t{index} + 1 + vm::jump_distance(insns_[index]));
+  }
+  // Whether the instruction follows the one before it alone, and in the same block.
+  bool only_follows(uint32_t index) const {
+    return index < function_->end && reaches(index) && !labels_[index].isValid();
+  }
+  void prologue();
+  void leave_frame();
+  void epilogue();
+  void limit_stubs();
+  // Ends the run if it has passed the limit, blaming the instruction.
+  void check_limit(uint32_t index);
+  asmjit::Label limit_stub(uint32_t index);
+  // Gives the index of the instruction to go on with.
+  uint32_t instruction(uint32_t index);
+  void jump(uint32_t index);
+  void jump_if(uint32_t index);
+  void may_goto(uint32_t index);
+  // A conditional jump to the target of the eBPF jump; the flags are set.
+  void branch(uint32_t index, asmjit::InstId condition);
+  void call_c(const void* function);
+  template <class R, class... Args>
+  void call_c(R (*function)(Args...)) {
+    call_c(reinterpret_cast<const void*>(function));
+  }
+  void load_constant(const Gp& reg, uint64_t value);
+  void load_address(const Gp& reg, const void* address) {
+    load_constant(reg, std::bit_cast<uint64_t>(address));
+  }
+
+  // arithmetic.cpp
+  uint32_t alu(uint32_t index);
+  uint32_t fused_move(uint32_t index);
+  bool fused_shifts(uint32_t index);
+  void divide(const bpf_insn& insn, const vm::Opcode& op);
+  bool divide_by_power_of_two(const bpf_insn& insn, const vm::Opcode& op);
+  void shift(const bpf_insn& insn, const vm::Opcode& op);
+  void move(const bpf_insn& insn, const vm::Opcode& op);
+  void bit_and(const bpf_insn& insn, const vm::Opcode& op);
+  void byte_swap(const bpf_insn& insn, const vm::Opcode& op);
+
+  // memory.cpp
+  void load(const Gp& to, const x86::Mem& from, uint32_t size);
+  void load_memory(uint32_t index);
+  void store_memory(uint32_t index);
+  void load_context(uint32_t index);
+  void store_context(uint32_t index);
+  void save_arguments();
+  void restore_arguments();
+  void load_packet(uint32_t index);
+  void atomic(const bpf_insn& insn, uint32_t width);
+  void fetch_in_loop(const bpf_insn& insn, uint32_t width, const x86::Mem& place);
+
+  // calls.cpp
+  void call(uint32_t index);
+  void helper_call(uint32_t index);
+  bool inline_helper(uint32_t index, const vm::Helper& helper);
+  void lookup(uint32_t index, const vm::Helper& helper);
+  void lookup_values(const vm::DirectLookup& direct, const vm::Map& map,
+                     const vm::Proof::Call& call);
+  void load_cpu(const Gp& to);
+  // What the verifier knows of the call.
+  vm::Proof::Call known_call(uint32_t index) const;
+  void tail_call(uint32_t index);
+  void check_callback_fault();
+  void unwind();
+
+  const vm::Program& program_;
+  const vm::ProgramType& type_;
+  std::span<const bpf_insn> insns_;
+  const bool counts_;
+  const FunctionEntries& entries_;
+  const Layout& layout_;
+  Refusals refusals_;
+  x86::Assembler a_;
+  bool bmi2_;
+  bool needs_run_ = false;
+  bool needs_invocation_ = false;
+  std::vector<Function> functions_;
+  Function* function_ = nullptr;       // that is translated
+  std::vector<asmjit::Label> labels_;  // valid where something may come but from the front
+  std::vector<BackEdge> back_edges_;
+  std::vector<std::pair<asmjit::Label, uint32_t>> limits_;
+};
+
+}  // namespace xnic::jit
