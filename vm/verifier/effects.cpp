@@ -321,7 +321,8 @@ Verdict apply_load_immediate(Environment& env, const bpf_insn& insn) {
     target = Register::pointer(Type::map_value);
     target.map = &map->spec();
     target.offset = static_cast<int32_t>(offset);
-    if (target.map->fields.has_spin_lock()) target.id = env.new_id();
+    // However often it is named, the value and its lock are the same.
+    if (target.map->fields.has_spin_lock()) target.id = env.id_of_value(target.map);
     return {};
   }
   return refuse(EINVAL, "unrecognized bpf_ld_imm64 insn");

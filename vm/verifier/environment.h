@@ -71,7 +71,13 @@ struct Environment {
   Proof proof;
 
   uint32_t new_id() { return ++last_id; }
+  // The id of the value of a map that has but one.
+  uint32_t id_of_value(const MapSpec* map) {
+    uint32_t& id = value_ids[map];
+    return id != 0 ? id : id = new_id();
+  }
   uint32_t last_id = 0;
+  std::unordered_map<const MapSpec*, uint32_t> value_ids;
   bool has_step = false;  // of the present instruction
 
   Register& reg(uint32_t number) { return (*now)[number]; }
