@@ -16,6 +16,7 @@
 #include "sim/commands/sides.h"
 #include "sim/comparison.h"
 #include "sim/json.h"
+#include "sim/net_file.h"
 #include "vm/interpreter.h"
 
 namespace xnic::sim {
@@ -30,6 +31,7 @@ struct Arguments {
   std::string against = "kernel";
   std::string program;
   std::vector<std::string> maps;
+  std::vector<std::string> networks;
   uint64_t seed = 0;
   std::string engine = "jit";
   bool strict = false;
@@ -48,7 +50,8 @@ void describe(CLI::App& app, Arguments& a) {
       ->type_name("CAPTURE")
       ->required()
       ->expected(1)
-      ->take_all();
+      ->take_all()
+      ->allow_extra_args(false);
   app.add_option("--against", a.against, "what to compare with: kernel, the one of this machine")
       ->check(CLI::IsMember({"kernel"}))
       ->capture_default_str();
@@ -57,7 +60,16 @@ void describe(CLI::App& app, Arguments& a) {
                  "fill a map on both sides, from bpftool map dump's JSON (repeatable)")
       ->type_name("NAME=FILE.json")
       ->expected(1)
-      ->take_all();
+      ->take_all()
+      ->allow_extra_args(false);
+  app.add_option(
+         "--net", a.networks,
+         "the network of our side, to be that of the namespace in which this runs, as ip -j "
+         "prints it (repeatable)")
+      ->type_name("FILE")
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false);
   app.add_option("--seed", a.seed, "seed of bpf_get_prandom_u32 on our side")->type_name("N");
   app.add_option("--engine", a.engine, "jit or interpreter")
       ->check(CLI::IsMember({"jit", "interpreter"}))
@@ -208,6 +220,11 @@ Result<ComparisonResult> compare(const Arguments& a, vm::Engine& engine,
                                  std::vector<std::string>& programs) {
   const std::string& object = a.words.front();
   SideOptions options;
+  if (!a.networks.empty()) {
+    auto network = read_network(a.networks);
+    if (!network) return tl::unexpected(network.error());
+    options.network = std::move(*network);
+  }
   if (!a.program.empty()) options.programs = {a.program};
   const auto ours = KernelSide::emulated(object, engine, a.seed, options);
   if (!ours) return tl::unexpected(ours.error());

@@ -3,6 +3,7 @@
 // compared with the kernel in stack_kernel_test.cpp.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include "tests/sim/command.h"
 
@@ -143,6 +144,24 @@ TEST(Interfaces, AClassifierDropsWhatItMatches) {
   const json passed = verdicts(",classifier,classid=1:10");
   EXPECT_EQ(passed["delivered"], passed["packets"]);
   EXPECT_EQ(passed["hooks"][0]["verdicts"]["TC_ACT_OK"], longer);
+}
+
+TEST(Interfaces, DiffComparesInTheNetworkOfTheNamespaceThatItRunsIn) {
+  if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "no network namespaces here";
+  const traces::TemporaryFolder folder;
+  const std::string net = folder / "net.json";
+  traces::lines_of(
+      "ip link add name nic0 index 2 type veth peer name nic1 index 3 && "
+      "ip link set nic1 mtu 300 && ip link set nic0 up && ip link set nic1 up && "
+      "ip -j -d addr > '" +
+      net + "'");
+  const Words words = {"diff", data_object("ports.o"), "-r", capture("http4.pcap"), "--program",
+                       "fits"};
+  const Ran same = xnic(words + Words{"--net", net});
+  if (same.code == 77) GTEST_SKIP() << same.err;
+  EXPECT_EQ(same.code, 0) << same.out << same.err;
+  // Without it, ours has no such interface.
+  EXPECT_EQ(xnic(words).code, 1);
 }
 
 TEST(Interfaces, WhatIsWrongIsNamed) {

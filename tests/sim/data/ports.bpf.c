@@ -36,4 +36,10 @@ SEC("?tc/egress") int shoot(struct __sk_buff* skb) { return TC_ACT_SHOT; }
 /* As a classifier: all but the frames of one length match. */
 SEC("?tc/ingress") int longer(struct __sk_buff* skb) { return skb->len > 100 ? -1 : 0; }
 
+/* Whether the frame fits nic1, or -ENODEV. */
+SEC("?tc") int fits(struct __sk_buff* skb) {
+  __u32 mtu = 0;
+  return bpf_check_mtu(skb, NIC1, &mtu, 0, 0);
+}
+
 char LICENSE[] SEC("license") = "GPL";
