@@ -71,6 +71,7 @@ Environments::Environments(const RunOptions& options) : cores(options.profile.co
     environment.counts_runs = options.counts_runs;
     environment.trace = options.trace;
     environment.record = options.record;
+    environment.fault = options.fault;
     environment.network = options.network;
   };
   set_up(offload, 0);

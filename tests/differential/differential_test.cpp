@@ -215,6 +215,9 @@ class Comparison {
 };
 
 enum class EngineKind { interpreter, jit };
+void PrintTo(EngineKind kind, std::ostream* out) {
+  *out << (kind == EngineKind::jit ? "jit" : "interpreter");
+}
 
 class Differential : public testing::TestWithParam<std::tuple<std::string, EngineKind>> {
  protected:

@@ -19,6 +19,7 @@ struct Case {
   std::string name;
   Words words;  // without capture and clock
 };
+void PrintTo(const Case& row, std::ostream* out) { *out << row.name; }
 
 // Every program of an object at a hook that takes it.
 void add(std::vector<Case>& cases, const std::string& hook, const std::string& object,

@@ -21,6 +21,7 @@
 #include <set>
 #include <vector>
 
+#include "tests/vm/map_type_printer.h"
 #include "vm/map.h"
 #include "vm/program.h"
 #include "vm/verifier.h"

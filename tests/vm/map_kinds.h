@@ -3,6 +3,7 @@
 #include <linux/bpf.h>
 
 #include <cstdint>
+#include <ostream>
 
 // One small spec of every map type that takes elements, for tests that go through all of them.
 namespace xnic::test {
@@ -16,6 +17,7 @@ struct MapKind {
   bool per_cpu = false;
   bool holds_maps = false;
 };
+inline void PrintTo(const MapKind& kind, std::ostream* out) { *out << kind.name; }
 
 inline constexpr MapKind kMapKinds[] = {
     {BPF_MAP_TYPE_HASH, "hash", 4, 8},

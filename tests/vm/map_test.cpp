@@ -11,6 +11,7 @@
 #include <random>
 #include <set>
 
+#include "tests/vm/map_type_printer.h"
 #include "vm/program.h"
 #include "vm/verifier.h"
 

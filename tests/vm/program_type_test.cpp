@@ -80,6 +80,7 @@ struct TypeCase {
   bpf_prog_type type;
   uint32_t context_size;
 };
+void PrintTo(const TypeCase& row, std::ostream* out) { *out << find_program_type(row.type)->name; }
 
 class ContextAgainstKernel : public testing::TestWithParam<TypeCase> {
  protected:

@@ -18,6 +18,7 @@ struct BatchKind {
   uint32_t key_size;
   uint32_t flags;
 };
+void PrintTo(const BatchKind& kind, std::ostream* out) { *out << kind.name; }
 
 class Batch : public test::TwoKernels, public testing::WithParamInterface<BatchKind> {
  protected:
