@@ -493,8 +493,12 @@ tl::expected<std::shared_ptr<Program>, Rejection> Verifier::verify(ProgramSpec s
     verifier::Finding finding =
         verifier::analyse(program->spec_, program->subprograms_, program->maps_,
                           program->gpl_compatible_, {options.log_level, options.possible_cpus});
-    if (finding.refusal) return tl::unexpected(rejection_of(*program, finding));
-    program->verified_instructions_ = finding.statistics.instructions;
+    if (finding.refusal) {
+      Rejection rejection = rejection_of(*program, finding);
+      rejection.statistics = finding.statistics;
+      return tl::unexpected(std::move(rejection));
+    }
+    program->verifier_statistics_ = finding.statistics;
     program->proof_ = std::move(finding.proof);
     program->verifier_log_ = std::move(finding.log);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 
 #include "vm/disassembler.h"
 #include "vm/verifier/branches.h"
@@ -27,8 +28,10 @@ class Analysis {
       : env_(spec, subprograms, maps, gpl_compatible, options.log_level, options.possible_cpus) {}
 
   Finding run() {
+    const auto start = std::chrono::steady_clock::now();
     Finding finding;
     finding.refusal = run_functions();
+    statistics_.time = std::chrono::steady_clock::now() - start;
     finding.index = finding.refusal && in_path_ ? env_.index : UINT32_MAX;
     finding.statistics = statistics_;
     finding.proof = std::move(env_.proof);
@@ -36,11 +39,25 @@ class Analysis {
       env_.log.line("{}: {}", env_.index, disassemble(env_.code, env_.index));
       env_.log.line("; {}", describe(*env_.now));
     }
+    if (env_.log.tells_anything()) tell_statistics();
     finding.log = env_.log.take();
     return finding;
   }
 
  private:
+  void tell_statistics() {
+    if (env_.log.tells_statistics()) {
+      env_.log.line(
+          "verification time {} usec",
+          std::chrono::duration_cast<std::chrono::microseconds>(statistics_.time).count());
+      env_.log.line("stack depth {}", fmt::join(env_.stack_bytes, "+"));
+    }
+    env_.log.line(
+        "processed {} insns (limit {}) max_states_per_insn {} total_states {} peak_states {}",
+        statistics_.instructions, kMostInstructions, statistics_.most_states_of_an_instruction,
+        statistics_.states, statistics_.peak_states);
+  }
+
   // The main program, then each global function that anything calls.
   Verdict run_functions() {
     if (Verdict v = require_maps()) return v;
@@ -91,6 +108,8 @@ class Analysis {
     in_path_ = verdict.has_value();
     statistics_.states += explored.states();
     statistics_.peak_states = std::max(statistics_.peak_states, explored.peak());
+    statistics_.most_states_of_an_instruction =
+        std::max(statistics_.most_states_of_an_instruction, explored.most_of_an_instruction());
     return verdict;
   }
 
@@ -127,6 +146,9 @@ class Analysis {
     uint32_t next = env_.index + slots(insn);
     const uint32_t index = env_.index;
     if (Verdict v = perform(insn, kind, next, ended)) return v;
+    const bool stores =
+        kind == Kind::store || kind == Kind::store_immediate || kind == Kind::atomic;
+    if (stores) env_.liveness.commit(now);
     env_.previous = index;
     env_.index = next;
     return {};
@@ -233,7 +255,8 @@ class Analysis {
       return refuse(EINVAL, "BPF_CALL uses reserved fields");
     }
     if (insn.src_reg == BPF_PSEUDO_CALL) return apply_function_call(env_, insn, next);
-    return apply_helper_call(env_, insn);
+    if (Verdict v = apply_helper_call(env_, insn)) return v;
+    return insn.imm == BPF_FUNC_tail_call ? apply_tail_call_return(env_, next) : Verdict{};
   }
 
   Verdict perform_packet_load() {
@@ -244,7 +267,7 @@ class Analysis {
   }
 
   Environment env_;
-  Statistics statistics_;
+  VerifierStatistics statistics_;
   bool in_path_ = false;  // following one: a refusal is of its instruction
 };
 

@@ -95,7 +95,10 @@ class Analyser {
           }
         }
         if (helper->id == BPF_FUNC_tail_call) function.has_tail_call = true;
-        if (helper->changes_packet) function.changes_packet = true;
+        // A tail call, too: what it leads to may do so.
+        if (helper->changes_packet || helper->id == BPF_FUNC_tail_call) {
+          function.changes_packet = true;
+        }
         break;
       }
       case Kind::load_packet:

@@ -46,7 +46,10 @@ bool is_exact(const Register& old, const Register& now, Ids& ids) {
 
 bool is_number_like(const Register& old, const Register& now, Ids& ids, Likeness likeness) {
   if (!old.precise && likeness == Likeness::enough) return true;
-  if (old.by_delta && (!now.by_delta || old.offset != now.offset)) return false;
+  if (old.by_delta && (!now.by_delta || old.offset != now.offset ||
+                       old.by_narrow_delta != now.by_narrow_delta)) {
+    return false;
+  }
   if (old.id != 0 && !old.by_delta && now.by_delta) return false;
   return ids.match_links(old.id, now.id) && old.number.covers(now.number);
 }

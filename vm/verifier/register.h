@@ -43,6 +43,7 @@ struct Register {
   bool read_only = false;
   bool precise = false;   // a number whose value some check relied on
   bool by_delta = false;  // a number: `offset` more than the others of the same id
+  bool by_narrow_delta = false;  // the same, in 32 bits and zero-extended
   uint8_t frame = 0;      // of a stack pointer
   int32_t offset = 0;
   int32_t extent = 0;       // bytes: proven of a packet, or the size of memory
@@ -88,7 +89,7 @@ struct Register {
 
   void forget_links() {
     id = 0;
-    by_delta = false;
+    by_delta = by_narrow_delta = false;
     offset = 0;
   }
 

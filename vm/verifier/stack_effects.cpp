@@ -173,6 +173,7 @@ Register read_stack(Environment& env, uint32_t base, int32_t offset, uint32_t si
 void write_stack(Environment& env, uint32_t base, int32_t offset, uint32_t size, Stored stored) {
   const Span span = span_of(env, base, offset, size);
   if (span.fixed) {
+    if (size == kSlotBytes) env.liveness.note_write(span.frame_number, span.slot());
     write_fixed(env, span, size, stored);
   } else {
     write_variable(env, span, stored);
