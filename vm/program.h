@@ -23,7 +23,8 @@ class Btf;
 struct ProgramSpec {
   uint32_t type = BPF_PROG_TYPE_UNSPEC;  // BPF_PROG_TYPE_*, or any number
   uint32_t expected_attach_type = 0;
-  uint32_t flags = 0;  // BPF_F_*
+  uint32_t flags = 0;    // BPF_F_*
+  uint32_t ifindex = 0;  // of the device that an XDP program is bound to; 0: any
   std::string name;
   std::string license;
   std::vector<bpf_insn> instructions;

@@ -335,5 +335,25 @@ TEST(RunCommand, PinnedMapsStayInXnicsOwnBpffsAndNeedNoWords) {
   EXPECT_FALSE(std::filesystem::exists("/sys/fs/bpf/xdp_stats_map"));
 }
 
+TEST(RunCommand, ProgramsAskTheNicForItsMetadataAtXdpNativeAlone) {
+  const auto run = [](const std::string& hook, const Words& clock) {
+    return xnic(Words{"run", "--attach", hook + "=" + data_object("rx_metadata.o") + ":ask", "-r",
+                      capture("dns.pcap")} +
+                clock);
+  };
+  for (const Words& clock : {Words{}, Words{"--untimed"}}) {
+    const Ran ran = run("xdp.native", clock);
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    EXPECT_THAT(ran.err, HasSubstr("trace: timestamp 0 past\n"));
+    EXPECT_THAT(ran.err, testing::Not(HasSubstr("to come")));
+    EXPECT_THAT(ran.err, HasSubstr("trace: hash 0 type 41\n"));  // XDP_RSS_TYPE_L4_IPV4_UDP
+    EXPECT_THAT(ran.err, HasSubstr("trace: tag -61\n"));         // ENODATA
+    EXPECT_THAT(ran.err, HasSubstr("trace: rcu\n"));
+  }
+  const Ran generic = run("xdp.generic", {});
+  EXPECT_EQ(generic.code, 3);
+  EXPECT_THAT(generic.err, HasSubstr("asks the device for metadata"));
+}
+
 }  // namespace
 }  // namespace xnic::command

@@ -11,6 +11,7 @@
 #include "vm/verifier/explored.h"
 #include "vm/verifier/function_calls.h"
 #include "vm/verifier/helper_calls.h"
+#include "vm/verifier/kfunc_calls.h"
 #include "vm/verifier/pruning.h"
 #include "vm/verifier/requirements.h"
 
@@ -80,6 +81,13 @@ class Analysis {
     for (const std::shared_ptr<Map>& map : env_.maps) {
       if (map->spec().fields.has_spin_lock() && env_.spec.type == BPF_PROG_TYPE_SOCKET_FILTER) {
         return refuse(EINVAL, "socket filter progs cannot use bpf_spin_lock yet");
+      }
+      if (env_.type.helper_set != kTracepoint) continue;
+      if (map->spec().fields.has_spin_lock()) {
+        return refuse(EINVAL, "tracing progs cannot use bpf_spin_lock yet");
+      }
+      if (map->spec().fields.has_timer()) {
+        return refuse(EINVAL, "tracing progs cannot use bpf_timer yet");
       }
     }
     return {};
@@ -235,10 +243,7 @@ class Analysis {
 
   // The path that counts the loop down goes on later; this one leaves it.
   void perform_may_goto(const bpf_insn& insn, uint32_t& next) {
-    const State& now = *env_.now;
-    // The parent is the checkpoint of this very turn.
-    State* turn = now.parent == nullptr ? nullptr : now.parent->parent;
-    const State* before = Explored::last_at(turn, now, env_.index);
+    const State* before = Explored::turn_before(*env_.now, env_.index);
     State& counted = env_.branch(env_.index + 1, env_.index);
     ++counted.may_goto_depth;
     if (before != nullptr) widen(*before, counted);
@@ -251,6 +256,7 @@ class Analysis {
                     "a CO-RE relocation that the kernel's types do not answer, or a kernel "
                     "function that does not exist, is reached");
     }
+    if (insn.src_reg == kPseudoKfuncCall) return apply_kfunc_call(env_, insn);
     if (insn.off != 0 || insn.dst_reg != 0 || insn.src_reg > BPF_PSEUDO_CALL) {
       return refuse(EINVAL, "BPF_CALL uses reserved fields");
     }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "vm/verifier/environment.h"
+#include "vm/verifier/iterators.h"
 #include "vm/verifier/requirements.h"
 
 namespace xnic::vm::verifier {
@@ -45,6 +46,7 @@ class Call {
   Verdict require_key(uint32_t number);
   Verdict require_value(uint32_t number, bool out);
   Verdict require_fixed(uint32_t number, uint32_t size, bool fills);
+  Verdict require_bytes(uint32_t number, uint32_t size);
   Verdict require_size(uint32_t position);
   Verdict require_record_size();
   Verdict require_string(uint32_t number);
@@ -70,6 +72,7 @@ class Call {
   uint32_t reference_ = 0;
   uint32_t released_ = 0;
   std::optional<uint64_t> key_;
+  std::optional<IteratorUse> iterator_;
   std::vector<Lent> lent_;
   std::vector<Lent> filled_;
 };

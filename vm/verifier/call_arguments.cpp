@@ -133,6 +133,20 @@ Verdict Call::require_argument(uint32_t position) {
       return require_lock(number);
     case Argument::timer:
       return require_timer(number);
+    case Argument::bytes_2:
+      return require_bytes(number, 2);
+    case Argument::bytes_4:
+      return require_bytes(number, 4);
+    case Argument::bytes_8:
+      return require_bytes(number, 8);
+    case Argument::new_iterator:
+    case Argument::iterator:
+    case Argument::ended_iterator: {
+      IteratorUse use;
+      if (Verdict v = require_iterator(env_, number, helper_, use)) return v;
+      iterator_ = use;
+      return {};
+    }
   }
   return {};
 }
@@ -161,6 +175,7 @@ Verdict Call::require_memory(uint32_t number, uint32_t size, Direction direction
   if (fills && r.number.is_constant()) {
     filled_.push_back({number, size, true});
   } else {
+    if (Verdict v = require_plain_stack(env_, number, 0, size)) return v;
     lent_.push_back({number, size, direction == Direction::write});
   }
   return {};
@@ -190,6 +205,12 @@ Verdict Call::require_fixed(uint32_t number, uint32_t size, bool fills) {
   if (Verdict v = require_memory_type(number)) return v;
   if (Verdict v = require_memory(number, size, Direction::write, false, fills)) return v;
   return require_alignment(env_, env_.reg(number), 0, size, true);
+}
+
+Verdict Call::require_bytes(uint32_t number, uint32_t size) {
+  if (Verdict v = require_memory_type(number)) return v;
+  if (Verdict v = require_memory(number, size, Direction::read, false)) return v;
+  return require_memory(number, size, Direction::write, false);
 }
 
 Verdict Call::require_size(uint32_t position) {

@@ -137,8 +137,8 @@ std::optional<int32_t> delta_of(const Opcode& op, const Register& target, const 
   if (op.width == 4 && !target.number.fits_in_32_bits()) return {};
   const Tnum bits = op.width == 4 ? right.bits.truncated(4) : right.bits;
   if (bits.mask != 0) return {};
-  int64_t delta = op.width == 4 ? int64_t{static_cast<int32_t>(bits.value)}
-                                : static_cast<int64_t>(bits.value);
+  int64_t delta =
+      op.width == 4 ? int64_t{static_cast<int32_t>(bits.value)} : static_cast<int64_t>(bits.value);
   if (delta < INT32_MIN || delta > INT32_MAX) return {};
   if (op.operation == BPF_SUB) delta = -delta;
   if (delta > INT32_MAX) return {};
@@ -318,6 +318,11 @@ Verdict apply_load_immediate(Environment& env, const bpf_insn& insn) {
   Register& target = env.reg(insn.dst_reg);
   if (insn.src_reg == 0) {
     target = Register::constant(value);
+    return {};
+  }
+  if (insn.src_reg == BPF_PSEUDO_BTF_ID) {
+    target = Register::pointer(Type::memory);
+    target.read_only = true;
     return {};
   }
   if (insn.src_reg == BPF_PSEUDO_FUNC) {

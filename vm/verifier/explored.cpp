@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "vm/verifier/iterators.h"
 #include "vm/verifier/precision.h"
 #include "vm/verifier/pruning.h"
 
@@ -122,7 +123,11 @@ tl::expected<bool, Refusal> Explored::ends_at(State& old, bool& is_turn, bool& a
   }
   const bool counted = opcode(env_.insn()).kind == Kind::may_goto;
   const bool other_callback = old.frame().in_async_callback;
-  if (place.calls_back) {
+  if (place.iterates) {
+    if (is_like(env_, old, now, Likeness::within) && has_active_iterator(now)) {
+      return is_turn = true;
+    }
+  } else if (place.calls_back) {
     if (is_like(env_, old, now, Likeness::within)) return is_turn = true;
   } else if (!other_callback) {
     if (counted && old.may_goto_depth != now.may_goto_depth &&
@@ -130,7 +135,8 @@ tl::expected<bool, Refusal> Explored::ends_at(State& old, bool& is_turn, bool& a
       return is_turn = true;
     }
     if (may_loop(old) && is_like(env_, old, now, Likeness::exact) &&
-        old.may_goto_depth == now.may_goto_depth && old.callback_depth == now.callback_depth) {
+        !has_moved_iterator(old, now) && old.may_goto_depth == now.may_goto_depth &&
+        old.callback_depth == now.callback_depth) {
       return tl::unexpected(
           Refusal{-EINVAL, fmt::format("infinite loop detected at insn {}", env_.index)});
     }

@@ -29,6 +29,12 @@ class Explored {
   uint32_t peak() const { return peak_; }
   uint32_t most_of_an_instruction() const { return most_of_an_instruction_; }
 
+  // The checkpoint of the turn before this one of a loop through the instruction, where there is a
+  // checkpoint at each turn; null in the first.
+  static State* turn_before(const State& now, uint32_t index) {
+    // The parent is the checkpoint of this very turn.
+    return now.parent == nullptr ? nullptr : last_at(now.parent->parent, now, index);
+  }
   // The last checkpoint of this path at the instruction, in the same calls; null if none.
   static State* last_at(State* from, const State& like, uint32_t index);
 

@@ -25,6 +25,7 @@ Verdict Call::apply() {
   for (uint32_t i = 0; i <= 5; ++i) env_.reg(i) = {};
   env_.reg(0) = result(second);
   if (helper_.changes_packet) void_packet_pointers(*env_.now);
+  if (iterator_) apply_iterator(env_, *iterator_);
   return {};
 }
 
@@ -68,6 +69,13 @@ Register Call::result(const Register& second) {
     }
     case Returns::none:
       return {};
+    case Returns::iterated_int_or_null: {
+      Register r = Register::pointer(Type::memory);
+      r.maybe_null = r.read_only = true;
+      r.extent = sizeof(int32_t);
+      r.id = env_.new_id();
+      return r;
+    }
     case Returns::map_value_or_null: {
       Register r = Register::pointer(Type::map_value);
       r.map = map_;
@@ -89,6 +97,12 @@ Register Call::result(const Register& second) {
   return Register::unknown();
 }
 
+Verdict apply_row(Environment& env, const bpf_insn& insn, const Helper& row) {
+  Call call(env, insn, row);
+  if (Verdict v = call.require()) return v;
+  return call.apply();
+}
+
 Verdict apply_helper_call(Environment& env, const bpf_insn& insn) {
   const auto id = static_cast<uint32_t>(insn.imm);
   const Helper* helper = find_helper(id, env.type.helper_set);
@@ -103,9 +117,7 @@ Verdict apply_helper_call(Environment& env, const bpf_insn& insn) {
   if (env.now->lock_id != 0 && id != BPF_FUNC_spin_unlock) {
     return refuse(EINVAL, "function calls are not allowed while holding a lock");
   }
-  Call call(env, insn, *helper);
-  if (Verdict v = call.require()) return v;
-  return call.apply();
+  return apply_row(env, insn, *helper);
 }
 
 }  // namespace xnic::vm::verifier

@@ -101,10 +101,14 @@ Verdict require_context(const Environment& env, const Register& r, uint32_t numb
                         uint32_t size, Direction direction) {
   if (Verdict v = require_unmodified(r, number)) return v;
   const bool write = direction == Direction::write;
-  if (offset >= 0 && offset < env.type.context_size &&
-      env.type.field_for(static_cast<uint32_t>(offset), size, write) != nullptr) {
-    return {};
-  }
+  const ContextField* field =
+      offset >= 0 && offset < env.type.context_size
+          ? env.type.field_for(static_cast<uint32_t>(offset), size, write)
+          : nullptr;
+  // Only where a packet leaves through a devmap is it known where it goes.
+  const bool is_there = field != nullptr && (field->name != "egress_ifindex" ||
+                                             env.spec.expected_attach_type == BPF_XDP_DEVMAP);
+  if (is_there) return {};
   return refuse(EACCES, "invalid bpf_context access off={} size={}", offset, size);
 }
 

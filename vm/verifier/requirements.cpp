@@ -223,6 +223,12 @@ Verdict require_nothing_held(const Environment& env, std::string_view what) {
                   "Unreleased reference id={} alloc_insn={}\n{} would lead to reference leak", r.id,
                   r.acquired_at, what);
   }
+  if (now.in_rcu) {
+    return refuse(EINVAL, "{} cannot be used inside bpf_rcu_read_lock-ed region", what);
+  }
+  if (now.no_preemption != 0) {
+    return refuse(EINVAL, "{} cannot be used inside bpf_preempt_disable-ed region", what);
+  }
   return {};
 }
 
