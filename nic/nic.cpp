@@ -113,6 +113,7 @@ bool Nic::receive() {
 // The frame is in its queue: offload engine, then drop, transmission or DMA.
 void Nic::accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot) {
   Queue& queue = queues_[transit->packet.rx_queue_index];
+  transit->packet.rx_timestamp_ns = slot.end / kPicosecondsPerNanosecond;
   const Picoseconds parsed = slot.end + parser_latency_;
   const Picoseconds begun = engine_.start(parsed);
   const Offloaded run = client_.offload(*transit, begun);

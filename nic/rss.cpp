@@ -50,32 +50,46 @@ uint32_t hash_tuple(std::span<const uint8_t> addresses, std::span<const uint8_t>
                   std::span(input).first(static_cast<size_t>(end - input.begin())));
 }
 
-uint32_t hash_ipv4(std::span<const uint8_t> ip) {
+// XDP_RSS_* of Linux.
+constexpr uint32_t kOfIpv4 = 1;
+constexpr uint32_t kOfIpv6 = 2;
+constexpr uint32_t kOfPorts = 8;
+constexpr uint32_t kOfTcp = 16;
+constexpr uint32_t kOfUdp = 32;
+
+uint32_t type_of(uint32_t network, bool ports, uint8_t protocol) {
+  return ports ? network | kOfPorts | (protocol == kTcp ? kOfTcp : kOfUdp) : network;
+}
+
+RssHash hash_ipv4(std::span<const uint8_t> ip) {
   constexpr uint32_t kMoreFragmentsOrOffset = 0x3fff;
-  if (ip.size() < 20 || ip[0] >> 4 != 4) return 0;
+  if (ip.size() < 20 || ip[0] >> 4 != 4) return {};
   const size_t header = (ip[0] & 15u) * 4;
   const bool fragment = (load16(ip, 6) & kMoreFragmentsOrOffset) != 0;
   const bool ports = has_ports(ip[9]) && !fragment && header >= 20 && ip.size() >= header + 4;
-  return hash_tuple(ip.subspan(12, 8), ports ? ip.subspan(header, 4) : std::span<const uint8_t>());
+  return {hash_tuple(ip.subspan(12, 8), ports ? ip.subspan(header, 4) : std::span<const uint8_t>()),
+          type_of(kOfIpv4, ports, ip[9])};
 }
 
-uint32_t hash_ipv6(std::span<const uint8_t> ip) {
+RssHash hash_ipv6(std::span<const uint8_t> ip) {
   constexpr size_t kHeader = 40;
-  if (ip.size() < kHeader || ip[0] >> 4 != 6) return 0;
+  if (ip.size() < kHeader || ip[0] >> 4 != 6) return {};
   const bool ports = has_ports(ip[6]) && ip.size() >= kHeader + 4;
-  return hash_tuple(ip.subspan(8, 32), ports ? ip.subspan(kHeader, 4) : std::span<const uint8_t>());
+  return {
+      hash_tuple(ip.subspan(8, 32), ports ? ip.subspan(kHeader, 4) : std::span<const uint8_t>()),
+      type_of(kOfIpv6, ports, ip[6])};
 }
 
 }  // namespace
 
-uint32_t rss_hash(std::span<const uint8_t> frame) {
+RssHash rss_hash(std::span<const uint8_t> frame) {
   size_t offset = 12;
   for (int tags = 0; tags < 2 && frame.size() >= offset + 6; ++tags) {
     const uint32_t type = load16(frame, offset);
     if (type != 0x8100 && type != 0x88a8) break;
     offset += 4;
   }
-  if (frame.size() < offset + 2) return 0;
+  if (frame.size() < offset + 2) return {};
   const auto payload = frame.subspan(offset + 2);
   switch (load16(frame, offset)) {
     case kIpv4:
@@ -83,7 +97,7 @@ uint32_t rss_hash(std::span<const uint8_t> frame) {
     case kIpv6:
       return hash_ipv6(payload);
     default:
-      return 0;
+      return {};
   }
 }
 
@@ -93,7 +107,9 @@ Rss::Rss(uint32_t queues) {
 }
 
 void Rss::steer(vm::Packet& packet) const {
-  packet.rx_hash = rss_hash(packet.linear());
+  const RssHash hash = rss_hash(packet.linear());
+  packet.rx_hash = hash.value;
+  packet.rx_hash_type = hash.type;
   packet.rx_queue_index = table_[packet.rx_hash % table_.size()];
 }
 

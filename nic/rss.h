@@ -16,9 +16,14 @@ extern const std::array<uint8_t, kToeplitzKeyBytes> kDefaultToeplitzKey;
 // The Toeplitz hash of at most 36 input bytes.
 uint32_t toeplitz(std::span<const uint8_t, kToeplitzKeyBytes> key, std::span<const uint8_t> input);
 
+struct RssHash {
+  uint32_t value = 0;
+  uint32_t type = 0;  // what it covers, enum xdp_rss_hash_type of Linux
+};
+
 // The RSS hash of an Ethernet frame: addresses, and the ports of unfragmented TCP and UDP.
 // 0 for anything but IPv4 and IPv6.
-uint32_t rss_hash(std::span<const uint8_t> frame);
+RssHash rss_hash(std::span<const uint8_t> frame);
 
 // Parser and receive side scaling: gives each packet its hash and its queue.
 class Rss {
@@ -26,7 +31,7 @@ class Rss {
   // `queues` is at least 1; the table of 128 entries spreads them evenly.
   explicit Rss(uint32_t queues);
 
-  // Sets rx_hash and rx_queue_index.
+  // Sets rx_hash, rx_hash_type and rx_queue_index.
   void steer(vm::Packet& packet) const;
 
  private:

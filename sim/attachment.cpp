@@ -63,7 +63,7 @@ class Attacher {
  public:
   Attacher(vm::Kernel& kernel, const AttachRequest& request)
       : kernel_(kernel),
-        options_{.btf_path = request.btf, .programs = wanted(request)},
+        options_{.btf_path = request.btf, .programs = wanted(request), .device = vm::kNicIfindex},
         device_(*kernel.device(vm::kNicIfindex)) {
     done_.hooks = &device_.hooks;
   }
@@ -142,6 +142,12 @@ class Attacher {
     if (program.program->type() != vm::hook_program_type(hook)) {
       return fail(ExitCode::usage, "{}: program {} (section {}) is of another type than {} takes",
                   path, program.name, program.section, vm::hook_name(hook));
+    }
+    if (program.program->spec().ifindex != 0 && hook != vm::HookPoint::xdp_native) {
+      return fail(ExitCode::program_rejected,
+                  "{}: program {} asks the device for metadata (bpf_xdp_metadata_*), which can be "
+                  "answered at xdp.native alone; attach it there",
+                  path, program.name);
     }
     // As a driver would say: a page has no room for such a packet, and the program takes no more.
     constexpr uint32_t kLargestMtu = vm::kLinearSize - vm::kEthernetHeader;

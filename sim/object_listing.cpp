@@ -21,6 +21,7 @@
 #include "vm/isa.h"
 #include "vm/kernel.h"
 #include "vm/kernel_face.h"
+#include "vm/kfunc.h"
 #include "vm/loader.h"
 #include "vm/object_file.h"
 #include "vm/syscall.h"
@@ -64,7 +65,9 @@ std::vector<std::string> helpers_of(const std::vector<bpf_insn>& instructions) {
     } else if (insn.code == (BPF_JMP | BPF_CALL) && insn.src_reg == 0) {
       add_once(names, helper_name(insn.imm));
     } else if (insn.code == (BPF_JMP | BPF_CALL) && insn.src_reg == vm::kPseudoKfuncCall) {
-      add_once(names, fmt::format("kfunc {}", insn.imm));
+      const vm::Kfunc* kfunc = vm::find_kfunc(insn.imm);
+      add_once(names,
+               kfunc == nullptr ? fmt::format("kfunc {}", insn.imm) : std::string(kfunc->row.name));
     }
   }
   return names;

@@ -70,6 +70,7 @@ void enter(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome) {
   packet.ingress_ifindex = kNic0;
   packet.rx_queue_index = 0;
   packet.rx_hash = 0;
+  packet.rx_timestamp_ns = frame.time_ps / nic::kPicosecondsPerNanosecond;
   outcome.packet_id = frame.id;
   outcome.arrival_ps = frame.time_ps;
   outcome.end_ps = frame.time_ps;

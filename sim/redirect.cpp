@@ -89,7 +89,10 @@ vm::Action run_entry_program(const vm::RedirectEntry& entry, uint32_t egress_ifi
   packet.egress_ifindex = 0;
   instructions += invocation.instructions;
   redirect = std::move(invocation.redirect);
-  if (invocation.fault) return vm::Action::aborted;
+  if (invocation.fault) {
+    if (environment.fault) environment.fault(*invocation.fault);
+    return vm::Action::aborted;
+  }
   return vm::find_program_type(BPF_PROG_TYPE_XDP)->action(static_cast<uint32_t>(r0));
 }
 

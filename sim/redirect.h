@@ -24,7 +24,7 @@ std::vector<vm::RedirectEntry> broadcast_targets(const vm::Network& network,
                                                  const vm::Packet& packet);
 
 // Runs the program of a devmap or cpumap entry (none: pass). Adds to `instructions`. A fault
-// aborts.
+// aborts, and the environment is told.
 vm::Action run_entry_program(const vm::RedirectEntry& entry, uint32_t egress_ifindex,
                              vm::Packet& packet, vm::Environment& environment,
                              vm::Redirect& redirect, uint64_t& instructions);

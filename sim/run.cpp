@@ -70,6 +70,7 @@ Environments::Environments(const RunOptions& options) : cores(options.profile.co
     environment.counts_runs = options.counts_runs;
     environment.trace = options.trace;
     environment.record = options.record;
+    environment.fault = options.fault;
     environment.network = options.network;
     if (!options.copy_sent) return;
     environment.clone = [sent = options.copy_sent, &environment](const vm::Packet& packet,

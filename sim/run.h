@@ -30,6 +30,8 @@ struct RunOptions {
   std::function<void(std::string_view)> trace;  // lines of bpf_trace_printk; may be empty
   // Environment::record of every CPU; may be empty.
   std::function<void(vm::Map&, const vm::Environment&)> record = {};
+  // Environment::fault of every CPU; may be empty.
+  std::function<void(const vm::Fault&)> fault = {};
   // Path::CopySent of the host; may be empty.
   std::function<void(const vm::Packet&, uint32_t ifindex, uint64_t time_ps)> copy_sent = {};
   const vm::Network* network = &vm::default_network();  // must outlive the run

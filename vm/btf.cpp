@@ -35,6 +35,11 @@ bool Btf::is_global_function(uint32_t type_id) const {
   return type != nullptr && btf_is_func(type) && btf_vlen(type) == BTF_FUNC_GLOBAL;
 }
 
+uint32_t Btf::function_id(std::string_view name) const {
+  const int found = btf__find_by_name_kind(parsed_, std::string(name).c_str(), BTF_KIND_FUNC);
+  return found < 0 ? 0 : static_cast<uint32_t>(found);
+}
+
 bool Btf::returns_number(uint32_t type_id) const {
   const btf_type* function = btf__type_by_id(parsed_, type_id);
   if (function == nullptr || !btf_is_func(function)) return false;

@@ -4,6 +4,7 @@
 
 #include "vm/helper.h"
 #include "vm/isa.h"
+#include "vm/kfunc.h"
 
 namespace xnic::vm {
 namespace {
@@ -57,7 +58,11 @@ std::string atomic(const bpf_insn& insn, const Opcode& op) {
 
 std::string call(const bpf_insn& insn) {
   if (insn.src_reg == BPF_PSEUDO_CALL) return fmt::format("call pc{:+d}", insn.imm);
-  if (insn.src_reg == kPseudoKfuncCall) return fmt::format("call kernel-function#{}", insn.imm);
+  if (insn.src_reg == kPseudoKfuncCall) {
+    const Kfunc* kfunc = find_kfunc(insn.imm);
+    return kfunc == nullptr ? fmt::format("call kernel-function#{}", insn.imm)
+                            : fmt::format("call {}#{}", kfunc->row.name, insn.imm);
+  }
   const Helper* helper = find_helper(static_cast<uint32_t>(insn.imm));
   if (helper == nullptr) return fmt::format("call unknown#{}", insn.imm);
   const char* prefix = helper->name.starts_with("bpf_") ? "" : "bpf_";

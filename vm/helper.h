@@ -34,10 +34,21 @@ enum class Argument : uint8_t {
   record,        // a ring buffer record of this run, neither submitted nor discarded yet
   spin_lock,     // the bpf_spin_lock of a map value
   timer,         // the bpf_timer of a map value
+  bytes_2,       // so many bytes that are read and written, aligned or not: of kfuncs
+  bytes_4,
+  bytes_8,
+  new_iterator,    // 8 bytes of stack that become an iterator
+  iterator,        // an iterator that has begun and not ended
+  ended_iterator,  // one that ends
 };
 
-// record_or_null: so many bytes as r2 says.
-enum class Returns : uint8_t { integer, none, map_value_or_null, record_or_null };
+enum class Returns : uint8_t {
+  integer,
+  none,
+  map_value_or_null,
+  record_or_null,        // so many bytes as r2 says
+  iterated_int_or_null,  // the iterator's next int, read-only; NULL behind the last
+};
 
 using HelperFunction = uint64_t (*)(Invocation&, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 

@@ -1,7 +1,7 @@
 // The interpreter: a switch over the 8-byte instructions as they are, with registers in an array.
 // Pointers are host addresses; every access is checked (vm/interpreter_memory.h), and one that
-// falls into the context is answered by the program type's table of fields. It leaves out what
-// needs the types of registers: what a helper may do with a pointer is checked by address only.
+// falls into the context is answered by the program type's table of fields. Calls of helpers are
+// in vm/interpreter_calls.cpp.
 // Test: tests/vm/interpreter_test.cpp, which also asks the kernel; it is the gold standard for
 // tests/jit/jit_test.cpp.
 #include "vm/interpreter.h"
@@ -12,9 +12,9 @@
 #include <array>
 #include <vector>
 
-#include "vm/helper.h"
 #include "vm/interpreter_alu.h"
 #include "vm/interpreter_atomics.h"
+#include "vm/interpreter_calls.h"
 #include "vm/interpreter_memory.h"
 #include "vm/interpreter_packet.h"
 #include "vm/invocation.h"
@@ -23,23 +23,6 @@
 
 namespace xnic::vm {
 namespace {
-
-// The rows by program type and id, since one id may mean different things to different types.
-const Helper* helper_at(const ProgramType& type, uint32_t id) {
-  using Row = std::array<const Helper*, 256>;
-  static const std::vector<Row> kByType = [] {
-    std::vector<Row> table(program_types().size());
-    for (const Helper& helper : helpers()) {
-      for (size_t i = 0; i < table.size(); ++i) {
-        const bool fits = (helper.program_types & program_types()[i].helper_set) != 0;
-        if (fits && helper.id < table[i].size()) table[i][helper.id] = &helper;
-      }
-    }
-    return table;
-  }();
-  const auto row = static_cast<size_t>(&type - program_types().data());
-  return id < kByType[row].size() ? kByType[row][id] : nullptr;
-}
 
 // A subprogram's caller, as it goes on after the call.
 struct Caller {
@@ -55,7 +38,8 @@ class Run : public Callbacks {
       : program_(&program),
         type_(*find_program_type(program.type())),
         invocation_(invocation),
-        memory_(invocation.packet) {}
+        memory_(invocation.packet),
+        calls_(type_, invocation, memory_, *this) {}
 
   uint64_t execute();
   void execute_callback(uint64_t function, Map& map, std::span<const uint8_t> key, uint8_t* value);
@@ -101,7 +85,6 @@ class Run : public Callbacks {
                                               sizeof(T), static_cast<T>(value));
   }
 
-  bool call_helper(uint32_t index, uint64_t* r);
   // Runs from `start` until the function there returns, on a fresh frame; leaves r0 in r[0].
   uint32_t run_function(uint32_t start, uint64_t* r);
   uint64_t call(uint64_t function, const std::array<uint64_t, 5>& arguments) override;
@@ -114,25 +97,8 @@ class Run : public Callbacks {
   }
   void take_back() override { memory_.take_back(); }
   TailCall tail_call(uint32_t index, uint64_t* r);
-  // A sentence on what is wrong with an argument; empty if nothing is.
-  std::string check_argument(const Helper& helper, uint32_t number, const uint64_t* r,
-                             const Map*& map);
-  const Map* find_map(uint64_t address) const;
-  // Keeps an inner map for the rest of the run; gives its address, 0 for null.
-  uint64_t hold(std::shared_ptr<Map> map);
-  // Ends what the program should have ended itself, at instruction `index`; a fault, unless there
-  // is one already.
-  void clean_up(uint32_t index);
-  void discard_open_records(uint32_t index);
-  void release_lock(uint32_t index);
-  // Whether the address is that of the field at `offset` (-1: none) of a map value.
-  std::string check_field(const Helper& helper, uint32_t number, uint64_t address,
-                          int32_t (ValueFields::*offset)() const, std::string_view what);
-
   void fault(uint32_t index, std::string_view what) {
-    invocation_.fault = Fault{program_->id, index,
-                              fmt::format("program {}, {}: {}", program_->name(),
-                                          describe_instruction(*program_, index), what)};
+    invocation_.fault = fault_at(*program_, index, what);
   }
   void access_fault(uint32_t index, const uint64_t* r);
 
@@ -140,11 +106,11 @@ class Run : public Callbacks {
   const ProgramType& type_;
   Invocation& invocation_;
   RunMemory memory_;
+  RunCalls calls_;
   std::vector<Caller> callers_;
   uint32_t tail_calls_ = 0;
   uint64_t count_ = 0;  // instructions so far, kept here while a helper runs
   std::vector<std::shared_ptr<const Program>> tail_called_;  // kept alive until the run ends
-  std::vector<std::shared_ptr<Map>> inner_maps_;             // found in maps of maps; likewise
 };
 
 // The fault of a load, store or atomic that was refused.
@@ -168,183 +134,8 @@ void Run::access_fault(uint32_t index, const uint64_t* r) {
   }
 }
 
-const Map* Run::find_map(uint64_t address) const {
-  for (const std::shared_ptr<Map>& map : program_->maps()) {
-    if (reinterpret_cast<uintptr_t>(map.get()) == address) return map.get();
-  }
-  for (const std::shared_ptr<Map>& map : inner_maps_) {
-    if (reinterpret_cast<uintptr_t>(map.get()) == address) return map.get();
-  }
-  return nullptr;
-}
-
-uint64_t Run::hold(std::shared_ptr<Map> map) {
-  const auto address = reinterpret_cast<uintptr_t>(map.get());
-  if (map != nullptr && std::ranges::find(inner_maps_, map) == inner_maps_.end()) {
-    inner_maps_.push_back(std::move(map));
-  }
-  return address;
-}
-
-void Run::discard_open_records(uint32_t index) {
-  RunRecords& records = memory_.records();
-  if (records.any_open() == 0) return;
-  if (!invocation_.fault) {
-    fault(index,
-          "ends the run with a ring buffer record neither submitted nor discarded (unreleased "
-          "reference)");
-  }
-  for (uint64_t record = records.any_open(); record != 0; record = records.any_open()) {
-    records.close(record);
-    find_helper(BPF_FUNC_ringbuf_discard)->function(invocation_, record, 0, 0, 0, 0);
-  }
-}
-
-void Run::release_lock(uint32_t index) {
-  if (invocation_.held_lock == 0) return;
-  if (!invocation_.fault) fault(index, "ends the run with a bpf_spin_lock held");
-  find_helper(BPF_FUNC_spin_unlock)->function(invocation_, invocation_.held_lock, 0, 0, 0, 0);
-}
-
-void Run::clean_up(uint32_t index) {
-  discard_open_records(index);
-  release_lock(index);
-}
-
-std::string Run::check_field(const Helper& helper, uint32_t number, uint64_t address,
-                             int32_t (ValueFields::*offset)() const, std::string_view what) {
-  const RunMemory::Value value = memory_.value_around(*program_, address);
-  const int32_t at = value.map != nullptr ? (value.map->spec().fields.*offset)() : -1;
-  if (at < 0 || address != value.start + static_cast<uint32_t>(at)) {
-    return fmt::format("gives {} no {} of a map value in r{}, but {}", helper.name, what,
-                       number + 1, memory_.describe(address));
-  }
-  if (helper.id == BPF_FUNC_spin_lock && invocation_.held_lock != 0) {
-    return "takes a second bpf_spin_lock";
-  }
-  if (helper.id == BPF_FUNC_spin_unlock && invocation_.held_lock != address) {
-    return "gives back a bpf_spin_lock that it has not taken";
-  }
-  return {};
-}
-
-std::string Run::check_argument(const Helper& helper, uint32_t number, const uint64_t* r,
-                                const Map*& map) {
-  const Argument kind = helper.arguments[number];
-  const uint64_t value = r[number + 1];
-  const auto readable = [&](uint64_t size, std::string_view what) -> std::string {
-    if (memory_.may_read(*program_, value, size)) return {};
-    return fmt::format("gives {} no {} of {} readable bytes in r{}, but {}", helper.name, what,
-                       size, number + 1, memory_.describe(value));
-  };
-  const auto writable = [&](uint64_t size) -> std::string {
-    if (memory_.may_write(*program_, value, size)) return {};
-    return fmt::format("gives {} no memory of {} writable bytes in r{}, but {}", helper.name, size,
-                       number + 1, memory_.describe(value));
-  };
-  const auto check_map = [&]() -> std::string {
-    map = find_map(value);
-    if (map == nullptr)
-      return fmt::format("gives {} no map of the program in r{}", helper.name, number + 1);
-    if (!helper_takes_map(helper.id, map->spec().type))
-      return fmt::format("calls {} on a map of type {}, which it does not take", helper.name,
-                         find_map_type(map->spec().type)->name);
-    if (helper_writes_map(helper.id) && (map->spec().flags & BPF_F_RDONLY_PROG) != 0)
-      return fmt::format("calls {} on a map that programs may only read", helper.name);
-    return {};
-  };
-  switch (kind) {
-    case Argument::none:
-    case Argument::any:
-      return {};
-    case Argument::function:
-      if (value != 0 && std::ranges::find(program_->subprograms(), value, &Subprogram::start) !=
-                            program_->subprograms().end()) {
-        return {};
-      }
-      return fmt::format("gives {} no function of the program in r{}", helper.name, number + 1);
-    case Argument::context:
-      if (value == reinterpret_cast<uintptr_t>(&invocation_.packet)) return {};
-      return fmt::format("gives {} no context in r{}", helper.name, number + 1);
-    case Argument::map:
-      return check_map();
-    case Argument::map_key:
-      return readable(map->spec().key_size, "key");
-    case Argument::map_value:
-      return readable(map->spec().value_size, "value");
-    case Argument::map_value_out: {
-      const uint32_t size = map->spec().value_size;
-      if (map->spec().type == BPF_MAP_TYPE_BLOOM_FILTER) return readable(size, "value");
-      if (memory_.may_write(*program_, value, size)) return {};
-      return fmt::format("gives {} no room for a value of {} bytes in r{}, but {}", helper.name,
-                         size, number + 1, memory_.describe(value));
-    }
-    case Argument::memory_read_or_null:
-    case Argument::memory_write_or_null:
-      if (value == 0 && r[number + 2] == 0) return {};
-      [[fallthrough]];
-    case Argument::memory_read:
-    case Argument::memory_write: {
-      const uint64_t size = r[number + 2];
-      if (size == 0 && number < 4 && helper.arguments[number + 1] == Argument::size_or_zero) {
-        return {};
-      }
-      if (size == 0) return fmt::format("gives {} an empty memory in r{}", helper.name, number + 1);
-      const bool writes = kind == Argument::memory_write || kind == Argument::memory_write_or_null;
-      return writes ? writable(size) : readable(size, "memory");
-    }
-    case Argument::size:
-    case Argument::size_or_zero:
-      return {};
-    case Argument::u32_in_out:
-      return writable(sizeof(uint32_t));
-    case Argument::u64_out:
-      return writable(sizeof(uint64_t));
-    case Argument::const_string:
-      return memory_.holds_string(*program_, value)
-                 ? std::string()
-                 : fmt::format("gives {} no constant text in r{}", helper.name, number + 1);
-    case Argument::record:
-      if (memory_.records().is_open(value)) return {};
-      return fmt::format("gives {} no open ring buffer record in r{}, but {}", helper.name,
-                         number + 1, memory_.describe(value));
-    case Argument::spin_lock:
-      return check_field(helper, number, value, &ValueFields::spin_lock_offset, "bpf_spin_lock");
-    case Argument::timer:
-      return check_field(helper, number, value, &ValueFields::timer_offset, "bpf_timer");
-  }
-  return {};
-}
-
-bool Run::call_helper(uint32_t index, uint64_t* r) {
-  const Helper& helper =
-      *helper_at(type_, static_cast<uint32_t>(program_->instructions()[index].imm));
-  const Map* map = nullptr;
-  for (uint32_t number = 0; number < helper.arguments.size(); ++number) {
-    if (helper.arguments[number] == Argument::none) break;
-    const std::string objection = check_argument(helper, number, r, map);
-    if (!objection.empty()) {
-      fault(index, objection);
-      return false;
-    }
-  }
-  if (map != nullptr && map->inner_spec() != nullptr) {
-    r[0] = hold(map->inner_map(reinterpret_cast<const uint8_t*>(r[2])));
-    return true;
-  }
-  if (helper.arguments[0] == Argument::record) memory_.records().close(r[1]);
-  invocation_.callbacks = this;
-  r[0] = helper.function(invocation_, r[1], r[2], r[3], r[4], r[5]);
-  if (invocation_.fault) return false;
-  if (helper.returns == Returns::map_value_or_null && r[0] != 0 && map != nullptr) {
-    memory_.grant(r[0], *map);
-  }
-  if (helper.returns == Returns::record_or_null && r[0] != 0) memory_.records().open(r[0], r[2]);
-  return true;
-}
-
 Run::TailCall Run::tail_call(uint32_t index, uint64_t* r) {
-  const Map* map = find_map(r[2]);
+  const Map* map = calls_.find_map(*program_, r[2]);
   if (map == nullptr || map->spec().type != BPF_MAP_TYPE_PROG_ARRAY) {
     fault(index, "gives bpf_tail_call no prog_array of the program in r2");
     return TailCall::fault;
@@ -432,7 +223,8 @@ uint64_t Run::execute() {
   // The fields of an instruction can name 16 registers; the verifier lets 11 through.
   uint64_t r[16] = {};
   r[1] = reinterpret_cast<uintptr_t>(&invocation_.packet);
-  clean_up(run_function(0, r));
+  const uint32_t last = run_function(0, r);
+  calls_.clean_up(*program_, last);
   invocation_.instructions += count_;
   return r[0];
 }
@@ -445,7 +237,8 @@ void Run::execute_callback(uint64_t function, Map& map, std::span<const uint8_t>
   r[3] = reinterpret_cast<uintptr_t>(value);
   grant_value(map, value);
   lend(key.data(), key.size());
-  clean_up(run_function(static_cast<uint32_t>(function), r));
+  const uint32_t last = run_function(static_cast<uint32_t>(function), r);
+  calls_.clean_up(*program_, last);
   invocation_.instructions += count_;
 }
 
@@ -588,9 +381,9 @@ uint32_t Run::run_function(uint32_t start, uint64_t* r) {
           fault(at, "needs a type, field or function that this kernel does not have");
           goto end;
         }
-        if (insn.imm != BPF_FUNC_tail_call) {
+        if (insn.imm != BPF_FUNC_tail_call || insn.src_reg == kPseudoKfuncCall) {
           count_ = count;
-          taken = call_helper(at, r);
+          taken = calls_.call(*program_, at, r);
           count = count_;
           if (!taken) goto end;
           break;
@@ -662,11 +455,17 @@ void run_callback(const Program& program, Invocation& invocation, uint64_t funct
   Run(program, invocation).execute_callback(function, map, key, value);
 }
 
-Fault run_limit_fault(const Program& program, uint32_t instruction) {
+Fault fault_at(const Program& program, uint32_t instruction, std::string_view what) {
   return Fault{program.id, instruction,
-               fmt::format("program {}, {}: has run more than {} instructions, which looks like a "
-                           "loop that does not end",
-                           program.name(), describe_instruction(program, instruction), kRunLimit)};
+               fmt::format("program {}, {}: {}", program.name(),
+                           describe_instruction(program, instruction), what)};
+}
+
+Fault run_limit_fault(const Program& program, uint32_t instruction) {
+  return fault_at(program, instruction,
+                  fmt::format("has run more than {} instructions, which looks like a loop that "
+                              "does not end",
+                              kRunLimit));
 }
 
 std::unique_ptr<Code> Interpreter::compile(const Program& program) {

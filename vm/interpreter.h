@@ -14,6 +14,10 @@ namespace xnic::vm {
 // nothing yet proves that a program ends. Every engine obeys it.
 inline constexpr uint64_t kRunLimit = 1ull << 26;
 
+// The fault of a run at an instruction, in the words of every engine: "program p, instruction 12
+// (...): " and what it does.
+Fault fault_at(const Program& program, uint32_t instruction, std::string_view what);
+
 // The fault of a run past kRunLimit, the same from every engine.
 Fault run_limit_fault(const Program& program, uint32_t instruction);
 

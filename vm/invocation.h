@@ -38,6 +38,7 @@ class Prng {
 };
 
 struct Redirect;
+struct Fault;
 
 // What a program can ask of the machine that runs it. One for each emulated CPU.
 struct Environment {
@@ -54,6 +55,9 @@ struct Environment {
   // Told after each record that a program gave to a ring buffer or perf event array, with this
   // environment as it is then. May be empty.
   std::function<void(Map&, const Environment&)> record{};
+  // Told of a fault where no hook runs: in a timer's callback, in the program of a devmap or cpumap
+  // entry. May be empty.
+  std::function<void(const Fault&)> fault{};
   // Receives each copy that bpf_clone_redirect sends, once its program has ended. May be empty.
   std::function<void(const Packet&, const Redirect&)> clone{};
 };

@@ -8,11 +8,14 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include <cassert>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <span>
 
+#include "vm/btf.h"
 #include "vm/elf_file.h"
 #include "vm/syscall.h"
 
@@ -72,11 +75,10 @@ constexpr std::string_view kConfiguration =
 static_assert(kConfiguration.find("CONFIG_HZ=250\n") != std::string_view::npos &&
               kTicksPerSecond == 250);
 
-btf* kernel_types() {
+std::shared_ptr<const Btf> parse_kernel_types() {
   const auto object = ElfFile::parse({xnic_kernel_types_start, xnic_kernel_types_end});
-  if (!object) return nullptr;
-  const std::vector<uint8_t>& raw = object->sections[object->find(".BTF")].data;
-  return btf__new(raw.data(), static_cast<uint32_t>(raw.size()));
+  assert(object);
+  return Btf::parse(object->sections[object->find(".BTF")].data);
 }
 
 template <size_t N>
@@ -89,12 +91,19 @@ void put(char (&field)[N], std::string_view text) {
 
 std::string_view kernel_configuration() { return kConfiguration; }
 
+const Btf& kernel_types() {
+  static const std::shared_ptr<const Btf> kTypes = parse_kernel_types();
+  return *kTypes;
+}
+
 }  // namespace xnic::vm
 
 using xnic::vm::in_scope;
 
 extern "C" btf* __wrap_btf__load_vmlinux_btf() {
-  return in_scope() ? xnic::vm::kernel_types() : __real_btf__load_vmlinux_btf();
+  if (!in_scope()) return __real_btf__load_vmlinux_btf();
+  const std::span<const uint8_t> types = xnic::vm::kernel_types().blob();
+  return btf__new(types.data(), static_cast<uint32_t>(types.size()));
 }
 
 extern "C" FILE* __wrap_fopen64(const char* path, const char* mode) {

@@ -5,6 +5,8 @@
 
 namespace xnic::vm {
 
+class Btf;
+
 // What libbpf asks of a kernel besides bpf(2): its types (/sys/kernel/btf/vmlinux), version
 // (uname), configuration (/boot/config, /proc/config.gz) and symbols (/proc/kallsyms). While a
 // kernel is in scope (vm/syscall.h) libbpf's calls for these are led to the emulated kernel, which
@@ -12,6 +14,9 @@ namespace xnic::vm {
 // every host. Test: tests/vm/objects_test.cpp.
 inline constexpr std::string_view kKernelRelease = "6.18.0";
 inline constexpr uint32_t kTicksPerSecond = 250;  // CONFIG_HZ
+
+// The types of vm/kernel_types.bpf.c.
+const Btf& kernel_types();
 
 // In the form of /boot/config.
 std::string_view kernel_configuration();

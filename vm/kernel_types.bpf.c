@@ -261,3 +261,57 @@ KEEP(bool, bool);
 
 /* The one kernel variable that programs here name. */
 struct net init_net __attribute__((used));
+
+/* Of <net/xdp.h>: what an RSS hash covers. */
+enum xdp_rss_hash_type {
+  XDP_RSS_L3_IPV4 = 1,
+  XDP_RSS_L3_IPV6 = 2,
+  XDP_RSS_L3_DYNHDR = 4,
+  XDP_RSS_L4 = 8,
+  XDP_RSS_L4_TCP = 16,
+  XDP_RSS_L4_UDP = 32,
+  XDP_RSS_L4_SCTP = 64,
+  XDP_RSS_L4_IPSEC = 128,
+  XDP_RSS_L4_ICMP = 256,
+  XDP_RSS_TYPE_NONE = 0,
+  XDP_RSS_TYPE_L2 = 0,
+  XDP_RSS_TYPE_L3_IPV4 = 1,
+  XDP_RSS_TYPE_L3_IPV6 = 2,
+  XDP_RSS_TYPE_L3_IPV4_OPT = 5,
+  XDP_RSS_TYPE_L3_IPV6_EX = 6,
+  XDP_RSS_TYPE_L4_ANY = 8,
+  XDP_RSS_TYPE_L4_IPV4_TCP = 25,
+  XDP_RSS_TYPE_L4_IPV4_UDP = 41,
+  XDP_RSS_TYPE_L4_IPV4_SCTP = 73,
+  XDP_RSS_TYPE_L4_IPV4_IPSEC = 137,
+  XDP_RSS_TYPE_L4_IPV4_ICMP = 265,
+  XDP_RSS_TYPE_L4_IPV6_TCP = 26,
+  XDP_RSS_TYPE_L4_IPV6_UDP = 42,
+  XDP_RSS_TYPE_L4_IPV6_SCTP = 74,
+  XDP_RSS_TYPE_L4_IPV6_IPSEC = 138,
+  XDP_RSS_TYPE_L4_IPV6_ICMP = 266,
+  XDP_RSS_TYPE_L4_IPV6_TCP_EX = 30,
+  XDP_RSS_TYPE_L4_IPV6_UDP_EX = 46,
+  XDP_RSS_TYPE_L4_IPV6_SCTP_EX = 78,
+};
+KEEP(enum xdp_rss_hash_type, xdp_rss_hash_type);
+
+struct bpf_iter_num {
+  __u64 __opaque[1];
+} __attribute__((aligned(8)));
+
+/* The kfuncs of vm/kfuncs. Only their types are of use: a declaration alone leaves none. */
+#define KFUNC(RESULT, NAME, ...) \
+  __attribute__((used)) RESULT NAME(__VA_ARGS__) { return (RESULT)0; }
+KFUNC(int, bpf_xdp_metadata_rx_timestamp, const struct xdp_md* ctx, u64* timestamp)
+KFUNC(int, bpf_xdp_metadata_rx_hash, const struct xdp_md* ctx, u32* hash,
+      enum xdp_rss_hash_type* rss_type)
+KFUNC(int, bpf_xdp_metadata_rx_vlan_tag, const struct xdp_md* ctx, __be16* vlan_proto,
+      u16* vlan_tci)
+KFUNC(int, bpf_iter_num_new, struct bpf_iter_num* it, int start, int end)
+KFUNC(int*, bpf_iter_num_next, struct bpf_iter_num* it)
+KFUNC(void, bpf_iter_num_destroy, struct bpf_iter_num* it)
+KFUNC(void, bpf_rcu_read_lock, void)
+KFUNC(void, bpf_rcu_read_unlock, void)
+KFUNC(void, bpf_preempt_disable, void)
+KFUNC(void, bpf_preempt_enable, void)

@@ -8,11 +8,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "vm/device_calls.h"
 #include "vm/kernel_face.h"
 #include "vm/libbpf_words.h"
 #include "vm/program_type.h"
 #include "vm/sha256.h"
 #include "vm/syscall.h"
+#include "vm/uapi.h"
 
 namespace xnic::vm {
 namespace {
@@ -77,6 +79,7 @@ Result<void> Object::open(std::span<const uint8_t> file) {
   if (!opened) return tl::unexpected(opened.error());
   file_ = std::move(*opened);
   set_pin_paths();
+  bind_to_device(file);
   return {};
 }
 
@@ -173,6 +176,26 @@ Result<void> Object::choose_programs() {
   }
   for (bpf_program* one : chosen) bpf_program__set_autoload(one, true);
   return {};
+}
+
+// As the user space of such programs does.
+void Object::bind_to_device(std::span<const uint8_t> file) {
+  if (options_.device == 0) return;
+  const std::vector<std::string> functions = functions_that_need_a_device(file);
+  const auto calls = [&](const char* name) {
+    return std::ranges::find(functions, name) != functions.end();
+  };
+  // What is no program is called by some.
+  const bool by_all = std::ranges::any_of(functions, [&](const std::string& name) {
+    return bpf_object__find_program_by_name(file_->object(), name.c_str()) == nullptr;
+  });
+  bpf_program* program = nullptr;
+  while ((program = bpf_object__next_program(file_->object(), program)) != nullptr) {
+    if (bpf_program__type(program) != BPF_PROG_TYPE_XDP) continue;
+    if (!by_all && !calls(bpf_program__name(program))) continue;
+    bpf_program__set_ifindex(program, options_.device);
+    bpf_program__set_flags(program, bpf_program__flags(program) | uapi::kDeviceBoundOnly);
+  }
 }
 
 Result<void> Object::load_into_kernel() {

@@ -29,6 +29,9 @@ struct ObjectOptions {
   std::string btf_path;  // types of the kernel for CO-RE, raw BTF or ELF; empty: the emulated one's
   // Programs to load although their section's name begins with '?'.
   std::vector<std::string> programs;
+  // Index of the device that XDP programs are bound to if they ask it for metadata; 0: none are,
+  // and such programs are rejected.
+  uint32_t device = 0;
 };
 
 // A BPF object file, loaded into an emulated kernel by libbpf: ELF, relocations, BTF maps, global
@@ -60,6 +63,7 @@ class Object {
   void set_pin_paths();
   Result<void> prepare();
   Result<void> choose_programs();
+  void bind_to_device(std::span<const uint8_t> file);
   bool usable(bpf_program* program);
   Result<void> load_into_kernel();
 

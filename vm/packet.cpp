@@ -44,7 +44,9 @@ void Packet::assign(std::span<const uint8_t> frame, PacketLayout layout) {
   std::copy_n(frame.begin(), in_buffer, data_meta_);
   fragments_.assign(frame.begin() + static_cast<ptrdiff_t>(in_buffer), frame.end());
   id = 0;
-  ingress_ifindex = rx_queue_index = ifindex = rx_hash = 0;
+  ingress_ifindex = rx_queue_index = ifindex = rx_hash = rx_hash_type = 0;
+  rx_timestamp_ns.reset();
+  rx_vlan.reset();
   skb = {};
   headers = {.mac = offset_from_start(0), .network = offset_from_start(kEthernetHeader)};
 }
@@ -64,6 +66,9 @@ void Packet::copy(const Packet& from) {
   rx_queue_index = from.rx_queue_index;
   ifindex = from.ifindex;
   rx_hash = from.rx_hash;
+  rx_hash_type = from.rx_hash_type;
+  rx_timestamp_ns = from.rx_timestamp_ns;
+  rx_vlan = from.rx_vlan;
   skb = from.skb;
   headers = from.headers;
 }

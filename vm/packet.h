@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -94,6 +95,12 @@ struct HeaderOffsets {
 
 // Whether an Ethernet protocol, in network byte order, is that of a VLAN tag.
 bool is_vlan(uint16_t protocol);
+
+// A VLAN tag outside of the packet's bytes.
+struct VlanTag {
+  uint16_t protocol;  // network byte order
+  uint16_t tci;
+};
 
 // How Packet::assign places bytes, all in bytes.
 struct PacketLayout {
@@ -201,6 +208,9 @@ class alignas(64) Packet {
   uint32_t ifindex = 0;         // the device the packet is at now
   uint32_t egress_ifindex = 0;  // while the program of a devmap entry runs: where it is going
   uint32_t rx_hash = 0;         // RSS hash of the parser
+  uint32_t rx_hash_type = 0;    // what it covers, XDP_RSS_TYPE_* of Linux; 0: nothing
+  std::optional<uint64_t> rx_timestamp_ns{};  // when the MAC had the whole frame, if it noted that
+  std::optional<VlanTag> rx_vlan{};           // which the NIC took out of the bytes
   SkbFields skb;
   HeaderOffsets headers;
 

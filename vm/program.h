@@ -23,7 +23,8 @@ class Btf;
 struct ProgramSpec {
   uint32_t type = BPF_PROG_TYPE_UNSPEC;  // BPF_PROG_TYPE_*, or any number
   uint32_t expected_attach_type = 0;
-  uint32_t flags = 0;  // BPF_F_*
+  uint32_t flags = 0;    // BPF_F_*
+  uint32_t ifindex = 0;  // of the device that an XDP program is bound to; 0: any
   std::string name;
   std::string license;
   std::vector<bpf_insn> instructions;
@@ -78,9 +79,8 @@ class Program : public std::enable_shared_from_this<Program> {
   void bind(std::shared_ptr<Map> map) { bound_maps_.push_back(std::move(map)); }
   bool gpl_compatible() const { return gpl_compatible_; }
   const std::array<uint8_t, 8>& tag() const { return tag_; }
-  // Instructions that were looked at when values were followed, 0 if they were not; and what the
-  // verifier had to say.
-  uint64_t verified_instructions() const { return verified_instructions_; }
+  // What the verifier took, all 0 if values were not followed; and what it had to say.
+  const VerifierStatistics& verifier_statistics() const { return verifier_statistics_; }
   const std::string& verifier_log() const { return verifier_log_; }
   const Proof& proof() const { return proof_; }
 
@@ -111,7 +111,7 @@ class Program : public std::enable_shared_from_this<Program> {
   mutable std::chrono::nanoseconds run_time_{};
   std::array<uint8_t, 8> tag_{};
   bool gpl_compatible_ = false;
-  uint64_t verified_instructions_ = 0;
+  VerifierStatistics verifier_statistics_;
   std::string verifier_log_;
   Proof proof_;
 };

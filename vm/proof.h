@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -7,6 +8,15 @@
 namespace xnic::vm {
 
 class Map;
+
+// What following the values of a program took.
+struct VerifierStatistics {
+  uint64_t instructions = 0;  // looked at, each as often as a path came along
+  uint32_t states = 0;        // checkpoints made
+  uint32_t peak_states = 0;   // at one time
+  uint32_t most_states_of_an_instruction = 0;
+  std::chrono::nanoseconds time{};
+};
 
 // What the verifier found out about a program that engines may use. Empty of a program whose
 // values it did not follow.

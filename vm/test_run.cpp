@@ -134,6 +134,7 @@ long run_xdp(Kernel& kernel, const Program& program, bpf_attr& attr) {
   const uint32_t made_for = program.spec().expected_attach_type;
   if (made_for == BPF_XDP_DEVMAP || made_for == BPF_XDP_CPUMAP) return -EINVAL;
   if ((attr.test.flags & ~BPF_F_TEST_XDP_LIVE_FRAMES) != 0) return -EINVAL;
+  if (program.spec().ifindex != 0) return -EINVAL;
   const bool live = attr.test.flags != 0;
   if (live && attr.test.batch_size > kMaxLiveBatch) return -E2BIG;
   if (!live && attr.test.batch_size != 0) return -EINVAL;

@@ -121,6 +121,7 @@ void Timers::fire(uint64_t number, Timer& timer, Environment& environment, uint6
   run_callback(*program, invocation, timer.function, *timer.map, key, timer.value);
   running_ = 0;
   instructions += invocation.instructions;
+  if (invocation.fault && environment.fault) environment.fault(*invocation.fault);
 }
 
 }  // namespace xnic::vm

@@ -22,6 +22,8 @@ inline constexpr uint64_t kDecapIpv4 = 1u << 7;     // BPF_F_ADJ_ROOM_DECAP_L3_*
 inline constexpr uint64_t kDecapIpv6 = 1u << 8;
 inline constexpr uint32_t kChecksumComplete = 1u << 2;  // flag of BPF_PROG_TEST_RUN
 
+inline constexpr uint32_t kDeviceBoundOnly = 1u << 6;  // flag of BPF_PROG_LOAD
+
 inline constexpr uint32_t kTimerAbsolute = 1u << 0;  // flags of bpf_timer_start
 inline constexpr uint32_t kTimerPinned = 1u << 1;
 inline constexpr uint32_t kNoTunnelKey = 1u << 4;       // flag of bpf_skb_set_tunnel_key

@@ -16,6 +16,7 @@
 #include "vm/helper.h"
 #include "vm/instruction_form.h"
 #include "vm/isa.h"
+#include "vm/kfunc.h"
 #include "vm/program_type.h"
 #include "vm/sha256.h"
 #include "vm/verifier/analysis.h"
@@ -27,6 +28,9 @@ constexpr uint32_t kMaxSubprograms = 256;
 constexpr size_t kMaxMaps = 64;
 constexpr uint32_t kVariableOffsetLimit = 1u << 29;  // BPF_MAX_VAR_OFF
 constexpr uint32_t kFramePointer = 10;
+// Kernel functions have addresses that only tell that they exist.
+constexpr uint32_t kKernelTextLow = 0x81000000;
+constexpr int32_t kKernelTextHigh = -1;
 
 // The licenses that license_is_gpl_compatible() of Linux knows.
 bool is_gpl_compatible(std::string_view license) {
@@ -115,6 +119,7 @@ class Check {
   Verdict check_instruction(uint32_t index);
   Verdict check_static_parts(uint32_t index);
   Verdict check_call(uint32_t index) const;
+  Verdict check_kfunc_call(uint32_t index) const;
   Verdict check_load_packet(uint32_t index) const;
   Verdict check_early_end(uint32_t index, std::string_view what) const;
   Verdict check_frame_access(uint32_t index, uint32_t base, uint32_t width);
@@ -241,8 +246,7 @@ Verdict Check::check_static_parts(uint32_t index) {
       if (insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call) {
         return check_early_end(index, "tail_call");
       }
-      if (insn.src_reg != kPseudoKfuncCall || is_poisoned_call(insn)) return {};
-      return refuse(index, EINVAL, "calling kernel functions (kfuncs) is not supported.");
+      return insn.src_reg == kPseudoKfuncCall ? check_kfunc_call(index) : Verdict{};
     default:
       return {};
   }
@@ -273,11 +277,14 @@ Verdict Check::check_early_end(uint32_t index, std::string_view what) const {
 
 Verdict Check::check_call(uint32_t index) const {
   const bpf_insn& insn = code_[index];
+  if (insn.src_reg == kPseudoKfuncCall) {
+    if (Verdict verdict = check_kfunc_call(index)) return verdict;
+    const Kfunc* kfunc = find_kfunc(insn.imm);
+    if (kfunc == nullptr || (kfunc->row.program_types & type_->helper_set) != 0) return {};
+    return refuse(index, EACCES, "calling kernel function {} is not allowed", kfunc->row.name);
+  }
   // Left to the run, which tells whether it is reached.
   if (is_poisoned_call(insn)) return {};
-  if (insn.src_reg == kPseudoKfuncCall) {
-    return refuse(index, EINVAL, "calling kernel functions (kfuncs) is not supported.");
-  }
   if (insn.off != 0 || insn.dst_reg != 0 || insn.src_reg > BPF_PSEUDO_CALL) {
     return refuse(index, EINVAL, "BPF_CALL uses reserved fields");
   }
@@ -293,6 +300,30 @@ Verdict Check::check_call(uint32_t index) const {
   if (helper->gpl_only && !gpl_compatible_) {
     return refuse(index, EINVAL,
                   "cannot call GPL-restricted function from non-GPL compatible program");
+  }
+  return {};
+}
+
+// What Linux asks of calls of kernel functions, reached or not.
+Verdict Check::check_kfunc_call(uint32_t index) const {
+  const bpf_insn& insn = code_[index];
+  if (!gpl_compatible_) {
+    return refuse(index, EINVAL, "cannot call kernel function from non-GPL compatible program");
+  }
+  if (is_poisoned_call(insn)) return {};
+  if (insn.off < 0) return refuse(index, EINVAL, "negative offset disallowed for kernel module");
+  if (insn.off != 0) {
+    if (fd_array_.empty()) {
+      return refuse(index, EPROTO, "kfunc offset > 0 without fd_array is invalid");
+    }
+    return refuse(index, EINVAL, "functions of kernel modules do not exist here.");
+  }
+  const Kfunc* kfunc = find_kfunc(insn.imm);
+  if (kfunc == nullptr) {
+    return refuse(index, EINVAL, "kernel btf_id {} is not a function", insn.imm);
+  }
+  if (kfunc->needs_device && spec_.ifindex == 0) {
+    return refuse(index, EINVAL, "metadata kfuncs require device-bound program");
   }
   return {};
 }
@@ -333,6 +364,11 @@ Verdict Check::check_load_immediate(uint32_t index) {
       high.imm = 0;
       return {};
     case BPF_PSEUDO_BTF_ID:
+      if (find_kfunc(insn.imm) != nullptr) {
+        insn.imm = static_cast<int32_t>(kKernelTextLow + 16 * static_cast<uint32_t>(insn.imm));
+        high.imm = kKernelTextHigh;
+        return {};
+      }
       return refuse(index, EINVAL, "kernel symbols by BTF id (__ksym) are not supported.");
     default:
       return refuse(index, EINVAL, "unrecognized bpf_ld_imm64 insn");
@@ -493,8 +529,12 @@ tl::expected<std::shared_ptr<Program>, Rejection> Verifier::verify(ProgramSpec s
     verifier::Finding finding =
         verifier::analyse(program->spec_, program->subprograms_, program->maps_,
                           program->gpl_compatible_, {options.log_level, options.possible_cpus});
-    if (finding.refusal) return tl::unexpected(rejection_of(*program, finding));
-    program->verified_instructions_ = finding.statistics.instructions;
+    if (finding.refusal) {
+      Rejection rejection = rejection_of(*program, finding);
+      rejection.statistics = finding.statistics;
+      return tl::unexpected(std::move(rejection));
+    }
+    program->verifier_statistics_ = finding.statistics;
     program->proof_ = std::move(finding.proof);
     program->verifier_log_ = std::move(finding.log);
   }

@@ -18,6 +18,7 @@ class MapResolver {
 struct Rejection {
   int error = 0;        // -errno, as BPF_PROG_LOAD returns it
   std::string message;  // the verifier log, its last line without an end
+  VerifierStatistics statistics{};
 };
 
 struct VerifierOptions {

@@ -241,6 +241,17 @@ class NoRecord : public OutcomeSink {
   void done(const vm::Packet&, const Outcome&) override {}
 };
 
+// Faults that no hook counts: in callbacks of timers, in programs of devmap and cpumap entries.
+struct OtherFaults {
+  uint64_t count = 0;
+  std::vector<std::string> first;
+
+  void note(const vm::Fault& fault) {
+    constexpr size_t kNamed = 16;
+    if (count++ < kNamed) first.push_back("fault: " + fault.message);
+  }
+};
+
 // "1 packet was", "2 packets were".
 std::string were(uint64_t count, std::string_view what) {
   return fmt::format("{} {}{}", count, what, count == 1 ? " was" : "s were");
@@ -393,6 +404,8 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
       reader.read(map, environment);
     };
   }
+  OtherFaults other_faults;
+  options.fault = [&other_faults](const vm::Fault& fault) { other_faults.note(fault); };
   options.network = &kernel.network();
   options.copy_sent = [departures](const vm::Packet& copy, uint32_t ifindex, uint64_t time_ps) {
     departures->copy_sent(copy, ifindex, time_ps);
@@ -419,6 +432,7 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
   report.summary = *summary;
   report.wall_seconds = wall.count();
   add_warnings(report, **reader, player, *attachments, a);
+  std::ranges::copy(other_faults.first, std::back_inserter(report.warnings));
 
   const Json json = to_json(report, *attachments);
   std::vector<std::string> written;
@@ -457,6 +471,13 @@ Result<ExitCode> run(const Arguments& a, const std::string& command) {
     return fail(ExitCode::run_time_fault,
                 "{} aborted because a program faulted; the first faults are named above",
                 were(faults, "packet"));
+  }
+  if (other_faults.count != 0) {
+    return fail(
+        ExitCode::run_time_fault,
+        "{} in callbacks of timers or in programs of map entries; the first are named above",
+        other_faults.count == 1 ? "a fault happened"
+                                : fmt::format("{} faults happened", other_faults.count));
   }
   return ExitCode::done;
 }

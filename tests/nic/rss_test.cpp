@@ -77,10 +77,11 @@ const Vector kVectors[] = {
      0x4b61e985, 0x02d1feef},
 };
 
-uint32_t hash_of(const Vector& v, Shape shape = {}) {
+RssHash rss_of(const Vector& v, Shape shape = {}) {
   return rss_hash(
       make_frame(v.family, v.source, v.source_port, v.destination, v.destination_port, shape));
 }
+uint32_t hash_of(const Vector& v, Shape shape = {}) { return rss_of(v, shape).value; }
 
 TEST(Rss, TcpAndUdpHashAsMicrosoftsVectorsWithPorts) {
   for (const Vector& v : kVectors) {
@@ -109,6 +110,20 @@ TEST(Rss, VlanTagsAndIpOptionsDoNotChangeTheHash) {
   EXPECT_EQ(hash_of(kVectors[1], {.options = true}), kVectors[1].with_ports);
 }
 
+// The numbers of enum xdp_rss_hash_type of Linux.
+TEST(Rss, SaysWhatTheHashCovers) {
+  const Vector& v4 = kVectors[0];
+  const Vector& v6 = kVectors[5];
+  EXPECT_EQ(rss_of(v4).type, 25u);                             // XDP_RSS_TYPE_L4_IPV4_TCP
+  EXPECT_EQ(rss_of(v4, {.protocol = 17}).type, 41u);           // XDP_RSS_TYPE_L4_IPV4_UDP
+  EXPECT_EQ(rss_of(v4, {.protocol = 50}).type, 1u);            // XDP_RSS_TYPE_L3_IPV4
+  EXPECT_EQ(rss_of(v4, {.fragment_field = 0x2000}).type, 1u);  // XDP_RSS_TYPE_L3_IPV4
+  EXPECT_EQ(rss_of(v6, {.vlan_tags = 1}).type, 26u);           // XDP_RSS_TYPE_L4_IPV6_TCP
+  EXPECT_EQ(rss_of(v6, {.protocol = 17}).type, 42u);           // XDP_RSS_TYPE_L4_IPV6_UDP
+  EXPECT_EQ(rss_of(v6, {.protocol = 50}).type, 2u);            // XDP_RSS_TYPE_L3_IPV6
+  EXPECT_EQ(rss_hash(Bytes(60, 3)).type, 0u);                  // XDP_RSS_TYPE_NONE
+}
+
 TEST(Rss, FramesCutAnywhereHashWithoutReadingPastTheirEnd) {
   for (const Vector& v : kVectors) {
     const Bytes whole = make_frame(v.family, v.source, v.source_port, v.destination,
@@ -119,7 +134,7 @@ TEST(Rss, FramesCutAnywhereHashWithoutReadingPastTheirEnd) {
       const uint32_t expected = length < addresses_end       ? 0
                                 : length < addresses_end + 4 ? v.addresses_only
                                                              : v.with_ports;
-      EXPECT_EQ(rss_hash(cut), expected) << v.source << " cut to " << length;
+      EXPECT_EQ(rss_hash(cut).value, expected) << v.source << " cut to " << length;
     }
   }
 }

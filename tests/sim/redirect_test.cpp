@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 
+#include <ctime>
+
 #include "tests/sim/programs.h"
 #include "vm/kernel.h"
 
@@ -129,6 +131,45 @@ TEST_F(RedirectTest, TcToANeighbourWritesBothEthernetAddresses) {
   auto to_many = ipv4_frame("192.0.2.1");
   to_many[0] = 1;
   EXPECT_EQ(go(to_many).reason, DropReason::tc_redirect);
+}
+
+TEST_F(RedirectTest, FaultsOfEntryProgramsAreToldWhereNoHookCountsThem) {
+  std::vector<std::string> told;
+  environment.fault = [&](const vm::Fault& fault) { told.push_back(fault.message); };
+  vm::RedirectEntry entry{.ifindex = kNic1};
+  vm::Redirect redirect;
+  uint64_t instructions = 0;
+  const auto run = [&](Instructions code) {
+    entry.program = program(BPF_PROG_TYPE_XDP, std::move(code));
+    return run_entry_program(entry, kNic1, packet, environment, redirect, instructions);
+  };
+  EXPECT_EQ(run({mov(0, XDP_PASS), leave()}), vm::Action::pass);
+  EXPECT_TRUE(told.empty());
+  EXPECT_EQ(run(fault()), vm::Action::aborted);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_NE(told[0].find("instruction 1"), std::string::npos) << told[0];
+}
+
+TEST_F(RedirectTest, FaultsOfTimersAreToldWhereNoHookCountsThem) {
+  std::vector<std::string> told;
+  environment.fault = [&](const vm::Fault& fault) { told.push_back(fault.message); };
+  vm::MapSpec spec;
+  spec.type = BPF_MAP_TYPE_ARRAY;
+  spec.key_size = 4;
+  spec.value_size = 16;
+  spec.max_entries = 1;
+  const auto map = *vm::find_map_type(spec.type)->create(spec, {.objects = &kernel});
+  const uint32_t key = 0;
+  uint8_t* value = map->lookup(reinterpret_cast<const uint8_t*>(&key), 0);
+  vm::Timers timers;
+  ASSERT_EQ(timers.init(value, *map, value, CLOCK_MONOTONIC), 0);
+  ASSERT_EQ(timers.set_callback(value, program(BPF_PROG_TYPE_XDP, fault()), 0), 0);
+  ASSERT_EQ(timers.start(value, 100, 0, environment), 0);
+  timers.run_until(99, environment);
+  EXPECT_TRUE(told.empty());
+  timers.run_until(100, environment);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_NE(told[0].find("instruction 1"), std::string::npos) << told[0];
 }
 
 }  // namespace

@@ -15,12 +15,14 @@ namespace xnic::vm {
 
 // Which programs may meet in a map that holds programs. The first one, stored in the map or loaded
 // with a use of it, decides for the life of the map: same type, the same answer to "handles
-// fragments", and where they call each other the same expected attach type.
+// fragments", and where they call each other the same expected attach type. One that is bound to a
+// device meets none.
 class ProgramOwner {
  public:
   explicit ProgramOwner(bool same_attach_type) : same_attach_type_(same_attach_type) {}
 
   bool accepts(const Program& program) {
+    if (program.spec().ifindex != 0) return false;
     const Traits traits{program.type(), same_attach_type_ ? program.spec().expected_attach_type : 0,
                         (program.spec().flags & BPF_F_XDP_HAS_FRAGS) != 0};
     const std::lock_guard lock(mutex_);

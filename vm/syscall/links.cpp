@@ -77,6 +77,10 @@ int attach_xdp(NetDevice& device, const Link& link) {
   if (link.flags == 0 && generic && native) return -EINVAL;
   if (device.hook(mode).attached()) return -EBUSY;
   if (mode != HookPoint::xdp_offload && (generic || native)) return -EEXIST;
+  const uint32_t bound_to = link.program->spec().ifindex;
+  if (bound_to != 0 && (bound_to != device.ifindex || mode == HookPoint::xdp_generic)) {
+    return -EINVAL;
+  }
   // A program made for a redirect's end does not attach to a device.
   const uint32_t made_for = link.program->spec().expected_attach_type;
   if (made_for == BPF_XDP_DEVMAP || made_for == BPF_XDP_CPUMAP) return -EINVAL;

@@ -6,6 +6,7 @@
 
 #include "vm/syscall/commands.h"
 #include "vm/syscall/user_memory.h"
+#include "vm/uapi.h"
 
 namespace xnic::vm {
 namespace {
@@ -15,9 +16,9 @@ constexpr uint32_t kMaxInfoRecord = 252;
 constexpr uint32_t kKnownLogLevels = 0xf;
 constexpr uint32_t kMaxLogSize = UINT32_MAX >> 2;
 constexpr size_t kMaxLicense = 127;
-constexpr uint32_t kKnownProgramFlags = BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT |
-                                        BPF_F_TEST_STATE_FREQ | BPF_F_SLEEPABLE |
-                                        BPF_F_TEST_RND_HI32 | BPF_F_XDP_HAS_FRAGS;
+constexpr uint32_t kKnownProgramFlags =
+    BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT | BPF_F_TEST_STATE_FREQ | BPF_F_SLEEPABLE |
+    BPF_F_TEST_RND_HI32 | BPF_F_XDP_HAS_FRAGS | uapi::kDeviceBoundOnly;
 
 // Copies records of func_info or line_info, whose size the caller says.
 template <class Record>
@@ -89,18 +90,30 @@ int check_record_sizes(bpf_prog_info& info) {
   return 0;
 }
 
+// Programs may be bound to a device, and no device here takes them over as its own.
+bool may_be_bound(Kernel& kernel, const bpf_attr& attr) {
+  if (attr.prog_ifindex == 0) return true;
+  constexpr uint32_t kFlags = uapi::kDeviceBoundOnly | BPF_F_XDP_HAS_FRAGS;
+  return attr.prog_type == BPF_PROG_TYPE_XDP && (attr.prog_flags & ~kFlags) == 0 &&
+         (attr.prog_flags & uapi::kDeviceBoundOnly) != 0 &&
+         kernel.device(attr.prog_ifindex) != nullptr;
+}
+
 }  // namespace
 
 long prog_load(Kernel& kernel, bpf_attr& attr) {
   if ((attr.prog_flags & ~kKnownProgramFlags) != 0) return -EINVAL;
   if (attr.insn_cnt == 0 || attr.insn_cnt > kMaxInstructions) return -E2BIG;
-  if (attr.attach_prog_fd != 0 || attr.attach_btf_id != 0 || attr.prog_ifindex != 0) return -EINVAL;
+  if (attr.attach_prog_fd != 0 || attr.attach_btf_id != 0) return -EINVAL;
   // No program type that exists here may sleep.
   if ((attr.prog_flags & BPF_F_SLEEPABLE) != 0) return -EINVAL;
   if (!is_valid_log(attr.log_buf, attr.log_size, attr.log_level)) return -EINVAL;
 
+  if (!may_be_bound(kernel, attr)) return -EINVAL;
+
   ProgramSpec spec;
   spec.type = attr.prog_type;
+  spec.ifindex = attr.prog_ifindex;
   spec.expected_attach_type = attr.expected_attach_type;
   spec.flags = attr.prog_flags;
   const auto* instructions = user_pointer<const bpf_insn>(attr.insns);
@@ -180,7 +193,7 @@ int prog_info(bpf_attr& attr, const Program& program) {
   info.run_cnt = program.run_count();
   info.run_time_ns = program.run_time_ns();
   info.recursion_misses = 0;
-  info.verified_insns = static_cast<uint32_t>(program.verified_instructions());
+  info.verified_insns = static_cast<uint32_t>(program.verifier_statistics().instructions);
   if (info.verified_insns == 0) {
     // The structural checks look at each instruction once; the second half of ld_imm64 has code 0.
     info.verified_insns = static_cast<uint32_t>(

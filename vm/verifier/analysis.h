@@ -15,17 +15,11 @@ struct Options {
   uint32_t possible_cpus = 0;  // 0: not known
 };
 
-struct Statistics {
-  uint64_t instructions = 0;  // analysed, each as often as a path came along
-  uint32_t states = 0;        // checkpoints made
-  uint32_t peak_states = 0;   // at one time
-};
-
 struct Finding {
   Verdict refusal;
   uint32_t index = 0;  // the instruction that is refused; of a program that is, and UINT32_MAX
                        // where no single one is
-  Statistics statistics;
+  VerifierStatistics statistics;
   std::string log;
   Proof proof;
 };
