@@ -2,6 +2,7 @@
 // Test: tests/jit/jit_test.cpp.
 #include <bit>
 
+#include "jit/liveness.h"
 #include "jit/translator.h"
 
 namespace xnic::jit {
@@ -24,6 +25,7 @@ bool is_alu(const bpf_insn& insn, uint8_t operation, bool from_register) {
 uint32_t Translator::alu(uint32_t index) {
   const bpf_insn& insn = insns_[index];
   const Opcode& op = vm::opcode(insn);
+  if (const uint32_t next = fused_rotate(index); next != index) return next;
   if (const uint32_t next = fused_move(index); next != index) return next;
   if (fused_shifts(index)) return index + 2;
   const Gp dst = sized(host_register(insn.dst_reg), op.width);
@@ -72,6 +74,60 @@ uint32_t Translator::alu(uint32_t index) {
       break;
   }
   return index + 1;
+}
+
+bool Translator::is_dead_behind(uint32_t index, uint32_t number) {
+  if (live_.empty()) live_ = live_behind(program_);
+  return (live_[index] >> number & 1) == 0;
+}
+
+// Compilers write a rotation as two shifts of copies and an or:
+//   t = s; t >>= n; d = s; d <<= width - n; d |= t     or
+//   t = s; t >>= n; s <<= width - n; s |= t
+// with the shifts either way round. One rotation, if nobody wants t any more. Gives the index
+// behind what was translated, `index` itself if nothing was.
+uint32_t Translator::fused_rotate(uint32_t index) {
+  const auto is_copy = [](const bpf_insn& insn) {
+    return is_alu(insn, BPF_MOV, true) && insn.off == 0 && insn.dst_reg != insn.src_reg;
+  };
+  const auto is_shift = [](const bpf_insn& insn) {
+    return is_alu(insn, BPF_LSH, false) || is_alu(insn, BPF_RSH, false);
+  };
+  const bpf_insn& copy = insns_[index];
+  if (!is_copy(copy) || index + 3 >= function_->end || !is_shift(insns_[index + 1])) return index;
+  const uint32_t source = copy.src_reg;
+  const uint32_t part = copy.dst_reg;
+  const bpf_insn& first = insns_[index + 1];
+  uint32_t at = index + 2;
+  const bool copies_again = is_copy(insns_[at]) && insns_[at].src_reg == source;
+  const uint32_t result = copies_again ? insns_[at].dst_reg : source;
+  if (copies_again) ++at;
+  if (at + 1 >= function_->end) return index;
+  const bpf_insn& second = insns_[at];
+  const bpf_insn& join = insns_[at + 1];
+  const uint8_t width = vm::opcode(copy).width;
+  const auto bits = static_cast<int32_t>(width) * 8;
+  const bool fits = is_shift(second) && is_alu(join, BPF_OR, true) && first.dst_reg == part &&
+                    second.dst_reg == result && join.dst_reg == result && join.src_reg == part &&
+                    result != part && vm::opcode(first).operation != vm::opcode(second).operation &&
+                    first.imm + second.imm == bits && first.imm != 0 && second.imm != 0;
+  if (!fits) return index;
+  for (uint32_t i = index + 1; i <= at + 1; ++i) {
+    if (!only_follows(i) || vm::opcode(insns_[i]).width != width) return index;
+  }
+  if (!is_dead_behind(at + 1, part)) return index;
+  const int32_t right = vm::opcode(first).operation == BPF_RSH ? first.imm : second.imm;
+  const Gp from = sized(host_register(source), width);
+  const Gp to = sized(host_register(result), width);
+  if (from == to) {
+    a_.ror(to, Imm(right));
+  } else if (bmi2_) {
+    a_.rorx(to, from, Imm(right));
+  } else {
+    a_.mov(to, from);
+    a_.ror(to, Imm(right));
+  }
+  return at + 2;
 }
 
 // dst = src; dst += something: one lea. dst = src; dst &= a byte or two: one movzx. Gives the index

@@ -1,6 +1,7 @@
 // Calls of the code generator: helpers, looked-up values in place, tail calls, functions of the
 // program. Test: tests/jit, tests/differential.
 #include <algorithm>
+#include <cerrno>
 
 #include "jit/translator.h"
 #include "vm/maps/prog_array.h"
@@ -22,23 +23,30 @@ int32_t state_offset(const Layout& layout, size_t member) {
 
 }  // namespace
 
-void Translator::call(uint32_t index) {
+uint32_t Translator::call(uint32_t index) {
   const bpf_insn& insn = insns_[index];
   check_limit(index);
   if (vm::calls_subprogram(insn)) {
-    const auto start = static_cast<uint32_t>(int64_t{index} + 1 + insn.imm);
-    a_.call(std::ranges::find(functions_, start, &Function::start)->entry);
-  } else if (insn.imm == BPF_FUNC_tail_call) {
-    tail_call(index);
-  } else {
-    helper_call(index);
+    a_.call(function_at(static_cast<uint32_t>(int64_t{index} + 1 + insn.imm)).entry);
+    return index + 1;
   }
+  if (insn.imm == BPF_FUNC_tail_call) {
+    tail_call(index);
+    return index + 1;
+  }
+  const auto id = static_cast<uint32_t>(insn.imm);
+  const vm::Helper& helper = *vm::find_helper(id, type_.helper_set);
+  if (id == BPF_FUNC_map_lookup_elem) return lookup(index, helper);
+  if (id == BPF_FUNC_loop && loop(index)) return index + 1;
+  if (!inline_helper(helper)) call_helper(helper);
+  return index + 1;
 }
 
-void Translator::helper_call(uint32_t index) {
-  const vm::Helper& helper =
-      *vm::find_helper(static_cast<uint32_t>(insns_[index].imm), type_.helper_set);
-  if (inline_helper(index, helper)) return;
+const Translator::Function& Translator::function_at(uint32_t start) const {
+  return *std::ranges::find(functions_, start, &Function::start);
+}
+
+void Translator::call_helper(const vm::Helper& helper) {
   const bool has_callback = takes_function(helper);
   if (has_callback) {
     a_.mov(kScratch1, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.callbacks)));
@@ -75,12 +83,8 @@ void Translator::unwind() {
   a_.jmp(x86::qword_ptr(kScratch0, state_offset(layout_, offsetof(RunState, resume_at))));
 }
 
-bool Translator::inline_helper(uint32_t index, const vm::Helper& helper) {
+bool Translator::inline_helper(const vm::Helper& helper) {
   const auto is = [&](uint32_t id) { return helper.function == vm::find_helper(id)->function; };
-  if (is(BPF_FUNC_map_lookup_elem)) {
-    lookup(index, helper);
-    return true;
-  }
   if (is(BPF_FUNC_ktime_get_ns)) {
     a_.mov(x86::rax, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.environment)));
     a_.mov(x86::rax, x86::qword_ptr(x86::rax, static_cast<int32_t>(layout_.now_ns)));
@@ -93,51 +97,108 @@ bool Translator::inline_helper(uint32_t index, const vm::Helper& helper) {
   return false;
 }
 
+// bpf_loop of a function that is named in the same block: a loop around a plain call.
+bool Translator::loop(uint32_t index) {
+  constexpr uint32_t kCallback = 2;  // the register
+  uint32_t at = index;
+  while (at > function_->start && !labels_[at].isValid()) {
+    --at;
+    const bpf_insn& insn = insns_[at];
+    // The second half of ld_imm64 has no opcode.
+    if (insn.code == 0) continue;
+    if (vm::names_function(insn) && insn.dst_reg == kCallback) break;
+    if (vm::opcode(insn).kind == vm::Kind::call || insn.dst_reg == kCallback) return false;
+  }
+  const bpf_insn& named = insns_[at];
+  if (!vm::names_function(named) || named.dst_reg != kCallback) return false;
+  const Function& callback =
+      function_at(static_cast<uint32_t>(vm::immediate64(named, insns_[at + 1])));
+
+  constexpr int32_t kTurn = 0;  // on the stack
+  constexpr int32_t kTurns = 8;
+  constexpr int32_t kContext = 16;
+  constexpr int32_t kRoom = 32;
+  const Label again = a_.newLabel();
+  const Label done = a_.newLabel();
+  const Label bad_flags = a_.newLabel();
+  const Label end = a_.newLabel();
+  a_.test(x86::r8, x86::r8);
+  a_.jnz(bad_flags);
+  a_.mov(x86::eax, Imm(static_cast<uint32_t>(-E2BIG)));
+  a_.cmp(x86::esi, Imm(vm::kMaxLoops));
+  a_.ja(end);
+  a_.sub(x86::rsp, Imm(kRoom));
+  a_.mov(x86::dword_ptr(x86::rsp, kTurn), Imm(0));
+  a_.mov(x86::dword_ptr(x86::rsp, kTurns), x86::esi);
+  a_.mov(x86::qword_ptr(x86::rsp, kContext), x86::rcx);
+  a_.bind(again);
+  a_.mov(x86::esi, x86::dword_ptr(x86::rsp, kTurn));
+  a_.cmp(x86::esi, x86::dword_ptr(x86::rsp, kTurns));
+  a_.jae(done);
+  a_.mov(x86::rdx, x86::qword_ptr(x86::rsp, kContext));
+  a_.call(callback.entry);
+  a_.inc(x86::dword_ptr(x86::rsp, kTurn));
+  a_.test(x86::rax, x86::rax);
+  a_.jz(again);
+  a_.bind(done);
+  a_.mov(x86::eax, x86::dword_ptr(x86::rsp, kTurn));
+  a_.add(x86::rsp, Imm(kRoom));
+  a_.jmp(end);
+  a_.bind(bad_flags);
+  a_.mov(x86::rax, Imm(-EINVAL));
+  a_.bind(end);
+  return true;
+}
+
 void Translator::load_cpu(const Gp& to) {
   a_.mov(to, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.environment)));
   a_.mov(to.r32(), x86::dword_ptr(to, static_cast<int32_t>(layout_.cpu)));
 }
 
-void Translator::lookup(uint32_t index, const vm::Helper& helper) {
+uint32_t Translator::lookup(uint32_t index, const vm::Helper& helper) {
   const vm::Proof::Call known = known_call(index);
   const auto map = std::ranges::find(program_.maps(), known.map,
                                      [](const auto& shared) { return shared.get(); });
-  if (map == program_.maps().end() || (*map)->inner_spec() != nullptr) {
-    a_.mov(x86::rdi, kInvocation);
-    // Which map it is shows only when the program runs.
-    call_c(needs_run_ ? reinterpret_cast<const void*>(lookup_with_inner_maps)
-                      : reinterpret_cast<const void*>(helper.function));
-    return;
-  }
-  const vm::DirectLookup direct = (*map)->direct_lookup();
+  const bool is_known = map != program_.maps().end() && (*map)->inner_spec() == nullptr;
+  const vm::DirectLookup direct = is_known ? (*map)->direct_lookup() : vm::DirectLookup{};
   switch (direct.kind) {
     case vm::DirectLookup::Kind::values:
-      return lookup_values(direct, **map, known);
+      return lookup_values(index, direct, **map, known);
     case vm::DirectLookup::Kind::function:
       a_.mov(x86::rsi, x86::rdx);
       load_address(x86::rdi, direct.table);
       load_cpu(x86::rdx);
-      return call_c(direct.function);
+      call_c(direct.function);
+      break;
     case vm::DirectLookup::Kind::none:
       a_.mov(x86::rdi, kInvocation);
-      return call_c(helper.function);
+      // Which map it is may show only when the program runs.
+      call_c(!is_known && needs_run_ ? reinterpret_cast<const void*>(lookup_with_inner_maps)
+                                     : reinterpret_cast<const void*>(helper.function));
+      break;
   }
+  return index + 1;
 }
 
-// r0 = the value's address, without a call. All of r1 to r5 are free.
-void Translator::lookup_values(const vm::DirectLookup& direct, const vm::Map& map,
-                               const vm::Proof::Call& known) {
-  const Label done = a_.newLabel();
-  const Label none = a_.newLabel();
+// r0 = the value's address, without a call. All of r1 to r5 are free. Where the program asks next
+// whether it is NULL, the answer is known on the way, and the question is not translated.
+uint32_t Translator::lookup_values(uint32_t index, const vm::DirectLookup& direct,
+                                   const vm::Map& map, const vm::Proof::Call& known) {
+  const bpf_insn& question = insns_[index + 1];
+  const bool asks = !counts_ && only_follows(index + 1) && question.dst_reg == 0 &&
+                    question.imm == 0 && reaches(index + 2) && reaches(target(index + 1));
+  const bool leaves_if_null = asks && question.code == (BPF_JMP | BPF_JEQ | BPF_K);
+  const bool leaves_if_found = asks && question.code == (BPF_JMP | BPF_JNE | BPF_K);
+  const Label none = leaves_if_null ? labels_[target(index + 1)] : a_.newLabel();
   const bool in_range = known.key_is_known && known.key < direct.entries;
   uint8_t* first = direct.values;
+  a_.xor_(x86::eax, x86::eax);
   if (in_range) {
     first += known.key * direct.stride;
   } else {
     a_.mov(x86::ecx, x86::dword_ptr(x86::rdx));
-    a_.xor_(x86::eax, x86::eax);
     a_.cmp(x86::ecx, Imm(direct.entries));
-    a_.jae(done);
+    a_.jae(none);
   }
   if (direct.cpu_stride != 0) {
     load_cpu(x86::rsi);
@@ -157,12 +218,9 @@ void Translator::lookup_values(const vm::DirectLookup& direct, const vm::Map& ma
       a_.add(x86::rax, x86::rcx);
     }
   }
-  if (direct.cpu_stride != 0) {
-    a_.jmp(done);
-    a_.bind(none);
-    a_.xor_(x86::eax, x86::eax);
-  }
-  a_.bind(done);
+  if (leaves_if_found) a_.jmp(labels_[target(index + 1)]);
+  if (!leaves_if_null) a_.bind(none);
+  return leaves_if_null || leaves_if_found ? index + 2 : index + 1;
 }
 
 // The program that is called takes over the frame of this function: what the function saved is

@@ -62,6 +62,9 @@ Result<Translation> Translator::run() {
         continue;
       }
       if (labels_[i].isValid()) {
+        if (!counts_ && begins_loop_[i] != 0) {
+          a_.align(asmjit::AlignMode::kCode, kLoopAlignment);
+        }
         a_.bind(labels_[i]);
         if (counts_) {
           a_.add(x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.instructions)),
@@ -132,6 +135,7 @@ bool Translator::ends_block(const bpf_insn& insn) const {
 
 void Translator::find_blocks() {
   labels_.resize(insns_.size());
+  begins_loop_.resize(insns_.size());
   const auto start_block = [this](uint32_t index) {
     if (index < labels_.size() && !labels_[index].isValid() && reaches(index)) {
       labels_[index] = a_.newLabel();
@@ -142,7 +146,10 @@ void Translator::find_blocks() {
   }
   for (uint32_t i = 0; i < insns_.size(); i += vm::slots(insns_[i])) {
     if (!reaches(i)) continue;
-    if (vm::jumps(vm::opcode(insns_[i]).kind)) start_block(target(i));
+    if (vm::jumps(vm::opcode(insns_[i]).kind)) {
+      start_block(target(i));
+      if (target(i) <= i) begins_loop_[target(i)] = 1;
+    }
     if (counts_ && ends_block(insns_[i])) start_block(i + 1);
   }
 }
@@ -286,8 +293,7 @@ uint32_t Translator::instruction(uint32_t index) {
       may_goto(index);
       return next;
     case Kind::call:
-      call(index);
-      return next;
+      return call(index);
     case Kind::exit:
       epilogue();
       return next;

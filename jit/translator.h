@@ -48,6 +48,8 @@ class Translator {
     bool loops = false;        // has a counter for may_goto below it
     uint32_t frame_bytes = 0;  // taken from the stack behind what was pushed
   };
+  // Where loops begin is aligned, in code that is made for speed.
+  static constexpr uint32_t kLoopAlignment = 32;
   struct BackEdge {
     asmjit::Label stub;
     uint32_t from;
@@ -95,6 +97,8 @@ class Translator {
   // arithmetic.cpp
   uint32_t alu(uint32_t index);
   uint32_t fused_move(uint32_t index);
+  uint32_t fused_rotate(uint32_t index);
+  bool is_dead_behind(uint32_t index, uint32_t number);
   bool fused_shifts(uint32_t index);
   void divide(const bpf_insn& insn, const vm::Opcode& op);
   bool divide_by_power_of_two(const bpf_insn& insn, const vm::Opcode& op);
@@ -116,12 +120,14 @@ class Translator {
   void fetch_in_loop(const bpf_insn& insn, uint32_t width, const x86::Mem& place);
 
   // calls.cpp
-  void call(uint32_t index);
-  void helper_call(uint32_t index);
-  bool inline_helper(uint32_t index, const vm::Helper& helper);
-  void lookup(uint32_t index, const vm::Helper& helper);
-  void lookup_values(const vm::DirectLookup& direct, const vm::Map& map,
-                     const vm::Proof::Call& call);
+  uint32_t call(uint32_t index);
+  const Function& function_at(uint32_t start) const;
+  void call_helper(const vm::Helper& helper);
+  bool inline_helper(const vm::Helper& helper);
+  bool loop(uint32_t index);
+  uint32_t lookup(uint32_t index, const vm::Helper& helper);
+  uint32_t lookup_values(uint32_t index, const vm::DirectLookup& direct, const vm::Map& map,
+                         const vm::Proof::Call& known);
   void load_cpu(const Gp& to);
   // What the verifier knows of the call.
   vm::Proof::Call known_call(uint32_t index) const;
@@ -143,6 +149,8 @@ class Translator {
   std::vector<Function> functions_;
   Function* function_ = nullptr;       // that is translated
   std::vector<asmjit::Label> labels_;  // valid where something may come but from the front
+  std::vector<uint8_t> begins_loop_;   // by instruction slot
+  std::vector<uint16_t> live_;         // jit/liveness.h, once somebody asks
   std::vector<BackEdge> back_edges_;
   std::vector<std::pair<asmjit::Label, uint32_t>> limits_;
 };

@@ -124,9 +124,10 @@ struct KernelOptions {
   uint32_t possible_cpus = 1;
   uint64_t seed = 0;  // of bpf_get_prandom_u32 and of hash functions
   Network network = Network::with_nic0();
-  // Whether BPF_PROG_LOAD follows values (VerifierOptions::values). Not yet by default: programs
-  // that use what vm/verifier/analysis.h leaves out would be refused.
-  bool verify_values = false;
+  // Whether BPF_PROG_LOAD follows values (VerifierOptions::values), as Linux does. Without,
+  // programs that would do harm are loaded too: for tests of what the interpreter checks while it
+  // runs them.
+  bool verify_values = true;
 };
 
 // Frames that BPF_PROG_TEST_RUN sent through XDP programs for good (BPF_F_TEST_XDP_LIVE_FRAMES):

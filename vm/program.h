@@ -79,9 +79,7 @@ class Program : public std::enable_shared_from_this<Program> {
   void bind(std::shared_ptr<Map> map) { bound_maps_.push_back(std::move(map)); }
   bool gpl_compatible() const { return gpl_compatible_; }
   const std::array<uint8_t, 8>& tag() const { return tag_; }
-  // Instructions that were looked at when values were followed, 0 if they were not; and what the
-  // verifier had to say.
-  uint64_t verified_instructions() const { return verifier_statistics_.instructions; }
+  // What the verifier took, all 0 if values were not followed; and what it had to say.
   const VerifierStatistics& verifier_statistics() const { return verifier_statistics_; }
   const std::string& verifier_log() const { return verifier_log_; }
   const Proof& proof() const { return proof_; }

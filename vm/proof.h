@@ -9,11 +9,12 @@ namespace xnic::vm {
 
 class Map;
 
-// What it took to follow a program's values; nothing of one whose values were not followed.
+// What following the values of a program took.
 struct VerifierStatistics {
   uint64_t instructions = 0;  // looked at, each as often as a path came along
   uint32_t states = 0;        // checkpoints made
   uint32_t peak_states = 0;   // at one time
+  uint32_t most_states_of_an_instruction = 0;
   std::chrono::nanoseconds time{};
 };
 

@@ -527,10 +527,8 @@ tl::expected<std::shared_ptr<Program>, Rejection> Verifier::verify(ProgramSpec s
   if (options.values) {
     const verifier::Options following{.log_level = options.log_level,
                                       .possible_cpus = options.possible_cpus};
-    const auto start = std::chrono::steady_clock::now();
     verifier::Finding finding = verifier::analyse(
         program->spec_, program->subprograms_, program->maps_, program->gpl_compatible_, following);
-    finding.statistics.time = std::chrono::steady_clock::now() - start;
     if (finding.refusal) return tl::unexpected(verifier::explain(*program, finding, following));
     program->verifier_statistics_ = finding.statistics;
     program->proof_ = std::move(finding.proof);

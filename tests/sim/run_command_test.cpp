@@ -280,22 +280,29 @@ TEST(RunCommand, AFaultAbortsThePacketAndIsSaidWithInstructionAndLine) {
   for (const Words& clock : {Words{}, Words{"--untimed"}}) {
     for (const char* engine : {"jit", "interpreter"}) {
       const std::string out = folder / (std::string(engine) + (clock.empty() ? "1" : "2"));
-      const Ran ran = xnic(Words{"run", data_object("unchecked_read.o"), "-r", path, "-j", "-o",
-                                 out, "--engine", engine} +
+      const Ran ran = xnic(Words{"run", data_object("runs_too_long.o"), "-r", path, "-j", "-o", out,
+                                 "--engine", engine} +
                            clock);
       EXPECT_EQ(ran.code, 5) << ran.err;
       const json report = json::parse(ran.out);
-      const size_t shorter = tshark_count(path, "frame.len <= 70");
-      ASSERT_GT(shorter, 0u);
-      EXPECT_EQ(report["hooks"][0]["faults"], shorter);
-      EXPECT_EQ(report["hooks"][0]["verdicts"]["XDP_ABORTED"], shorter);
-      EXPECT_EQ(report["drops"]["xdp_aborted"], shorter);
-      EXPECT_EQ(tshark_count(out + "/verdicts.pcapng", "frame.verdict.ebpf_xdp == 0"), shorter);
+      const size_t bad = tshark_count(path, "frame.len == 251");
+      ASSERT_GT(bad, 0u);
+      EXPECT_EQ(report["hooks"][0]["faults"], bad);
+      EXPECT_EQ(report["hooks"][0]["verdicts"]["XDP_ABORTED"], bad);
+      EXPECT_EQ(report["drops"]["xdp_aborted"], bad);
+      EXPECT_EQ(tshark_count(out + "/verdicts.pcapng", "frame.verdict.ebpf_xdp == 0"), bad);
       EXPECT_THAT(ran.err, testing::ContainsRegex("packet [0-9]+, xdp.native: .*instruction "
-                                                  "[0-9]+ .*unchecked_read.bpf.c:[0-9]+"));
-      EXPECT_THAT(lines(ran.err).back(), HasSubstr(std::to_string(shorter)));
+                                                  "[0-9]+ .*runs_too_long.bpf.c:[0-9]+"));
+      EXPECT_THAT(lines(ran.err).back(), HasSubstr(std::to_string(bad)));
     }
   }
+}
+
+TEST(RunCommand, AProgramThatReadsWhereItDidNotLookIsRefused) {
+  const Ran ran =
+      xnic({"run", data_object("unchecked_read.o"), "-r", capture("ping.pcap"), "--untimed"});
+  EXPECT_EQ(ran.code, 3);
+  EXPECT_THAT(ran.err, HasSubstr("unchecked_read.bpf.c"));
 }
 
 TEST(RunCommand, TheSeedChangesOnlyWhatIsRandom) {

@@ -1,153 +1,143 @@
 // Holds the verifier's verdicts against the kernel's:
-//   xnic_verdicts OBJECT...
+//   xnic_verdicts [--effort] [--logs FOLDER] OBJECT...
 // loads each program of each object, alone, into the kernel of this machine and into the emulated
-// one with its values followed, and prints where they disagree and how often they agree. Exit code
-// 1 if a program is accepted that Linux rejects, 77 without permission to load programs.
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
+// one, and prints where they disagree, and how often they agree by program type and by kind of
+// object (the part of its name before the first underscore). A program whose source tells what it
+// returns (__retval) is run on both. With --effort, programs of which the two verifiers looked at
+// a different number of instructions are listed, too; --logs keeps both logs at level 2. Exit code
+// 1 if a program is accepted that Linux rejects, or one returns something else; 77 without
+// permission to load programs.
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
-#include <memory>
-#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "tests/support/bpf_host.h"
+#include "tests/verdicts/judge.h"
 #include "vm/interpreter.h"
-#include "vm/kernel.h"
-#include "vm/syscall.h"
 
 namespace xnic::test {
 namespace {
 
-constexpr size_t kLogBytes = 16u << 20;
+std::string_view verdict_on(const Answer& linux_says, const Answer& we_say) {
+  if (!linux_says.judged) return "unjudged";
+  if (we_say.accepted != linux_says.accepted) {
+    if (we_say.accepted) return "UNSAFE";
+    return we_say.judged ? "strict" : "unsupported";
+  }
+  return we_say.accepted ? "accept" : "reject";
+}
 
-struct Answer {
-  bool accepted = false;
-  bool judged = false;  // the verifier has seen it
-  std::string reason;   // last lines of the log
+std::string words(const Answer& answer) {
+  return answer.accepted
+             ? fmt::format("accepts ({} insns, {} states)", answer.instructions, answer.states)
+             : answer.reason;
+}
+
+struct Wishes {
+  bool effort = false;
+  std::string logs;
 };
-
-std::string& libbpf_words() {
-  static std::string words;
-  return words;
-}
-
-int keep_words(libbpf_print_level level, const char* format, va_list arguments) {
-  if (level == LIBBPF_DEBUG) return 0;
-  std::array<char, 512> line{};
-  std::vsnprintf(line.data(), line.size(), format, arguments);
-  if (libbpf_words().size() < 4096) libbpf_words() += line.data();
-  return 0;
-}
-
-// The lines of a log that say why: the last ones that are no statistics.
-std::string reason_of(std::string_view log) {
-  std::string reason;
-  while (!log.empty()) {
-    while (log.ends_with('\n')) log.remove_suffix(1);
-    const size_t start = log.rfind('\n') + 1;
-    const std::string_view line = log.substr(start);
-    if (!line.starts_with("processed ") && !line.starts_with("verification time") &&
-        !line.starts_with("stack depth")) {
-      reason = std::string(line);
-      break;
-    }
-    log = log.substr(0, start);
-  }
-  for (char& c : reason) {
-    if (c == '\t' || c == '\n') c = ' ';
-  }
-  return reason;
-}
-
-// One program of the object, with the object's maps; ours if there is a kernel.
-Answer load(const std::string& path, size_t index, vm::Kernel* kernel) {
-  std::optional<vm::KernelScope> scope;
-  if (kernel != nullptr) scope.emplace(*kernel);
-  static std::vector<char> log(kLogBytes);
-  log[0] = 0;
-  libbpf_words().clear();
-  bpf_object* object = bpf_object__open_file(path.c_str(), nullptr);
-  if (object == nullptr) return {false, false, "cannot be opened"};
-  size_t at = 0;
-  bpf_program* program = nullptr;
-  while ((program = bpf_object__next_program(object, program)) != nullptr) {
-    bpf_program__set_autoload(program, at == index);
-    if (at == index) bpf_program__set_log_buf(program, log.data(), log.size());
-    ++at;
-  }
-  bpf_map* map = nullptr;
-  while ((map = bpf_object__next_map(object, map)) != nullptr) {
-    bpf_map__set_pin_path(map, nullptr);
-    // Programs that do not use a map that does not exist here can be judged without it.
-    const bool exists = kernel == nullptr || vm::find_map_type(bpf_map__type(map)) != nullptr;
-    if (!exists) bpf_map__set_autocreate(map, false);
-  }
-  Answer answer;
-  answer.accepted = bpf_object__load(object) == 0;
-  answer.judged = answer.accepted || log[0] != 0;
-  if (!answer.accepted) {
-    answer.reason = log[0] != 0 ? reason_of(log.data()) : reason_of(libbpf_words());
-  }
-  bpf_object__close(object);
-  return answer;
-}
-
-struct Listed {
-  std::string name;
-  std::string type;
-};
-
-std::vector<Listed> programs_of(const std::string& path) {
-  std::vector<Listed> listed;
-  bpf_object* object = bpf_object__open_file(path.c_str(), nullptr);
-  if (object == nullptr) return listed;
-  bpf_program* program = nullptr;
-  while ((program = bpf_object__next_program(object, program)) != nullptr) {
-    const char* type = libbpf_bpf_prog_type_str(bpf_program__type(program));
-    listed.push_back({bpf_program__name(program), type == nullptr ? "?" : type});
-  }
-  bpf_object__close(object);
-  return listed;
-}
 
 // One line for each program: the class of its verdicts, type, object, name, both reasons.
-void compare(const std::string& path, FILE* out) {
+void compare(const std::string& path, const Wishes& wishes, FILE* out) {
   vm::Interpreter interpreter;
   const std::vector<Listed> programs = programs_of(path);
   for (size_t i = 0; i < programs.size(); ++i) {
-    const Answer linux_says = load(path, i, nullptr);
-    vm::Kernel kernel(interpreter,
-                      {.possible_cpus = real_possible_cpus(), .seed = 1, .verify_values = true});
-    const Answer we_say = load(path, i, &kernel);
-    const char* verdict = "agree";
-    if (!linux_says.judged) {
-      verdict = "unjudged";
-    } else if (!we_say.judged) {
-      verdict = "unsupported";
-    } else if (we_say.accepted && !linux_says.accepted) {
-      verdict = "UNSAFE";
-    } else if (!we_say.accepted && linux_says.accepted) {
-      verdict = "strict";
-    } else if (!we_say.accepted) {
-      verdict = "agree-reject";
+    const Listed& program = programs[i];
+    const bool run = program.returns.has_value();
+    const auto log = [&](std::string_view whose) {
+      return wishes.logs.empty() ? std::string()
+                                 : fmt::format("{}/{}.{}", wishes.logs, program.name, whose);
+    };
+    const Answer linux_says = judge({path, i, run, log("linux")}, nullptr);
+    vm::Kernel kernel(interpreter, {.possible_cpus = real_possible_cpus(), .seed = 1});
+    // Linux's clock has been running.
+    kernel.environment().now_ns = 1'000'000'000;
+    const Answer we_say = judge({path, i, run, log("xnic")}, &kernel);
+    const auto tell = [&](std::string_view what, const std::string& theirs,
+                          const std::string& ours) {
+      fmt::print(out, "{}\t{}\t{}\t{}\tLinux: {}\twe: {}\n", what, program.type,
+                 std::filesystem::path(path).filename().string(), program.name, theirs, ours);
+      std::fflush(out);
+    };
+    const std::string_view verdict = verdict_on(linux_says, we_say);
+    tell(verdict, words(linux_says), words(we_say));
+    if (verdict != "accept") continue;
+    if (wishes.effort && linux_says.instructions != we_say.instructions) {
+      tell("effort", words(linux_says), words(we_say));
     }
-    fmt::print(out, "{}\t{}\t{}\t{}\tLinux: {}\twe: {}\n", verdict, programs[i].type,
-               std::filesystem::path(path).filename().string(), programs[i].name,
-               linux_says.accepted ? "accepts" : linux_says.reason,
-               we_say.accepted ? "accepts" : we_say.reason);
-    std::fflush(out);
+    if (!linux_says.returns.has_value()) continue;
+    const bool same = linux_says.returns == we_say.returns;
+    tell(same ? "same-result" : "RESULT", std::to_string(*linux_says.returns),
+         we_say.returns ? std::to_string(*we_say.returns) : "does not run");
   }
 }
+
+using Counts = std::map<std::string, int, std::less<>>;  // by verdict
+
+// Of the programs that both kernels could judge or that only Linux could, how many got the same.
+void print_agreement(std::string_view title, const std::map<std::string, Counts>& groups) {
+  fmt::print("\n{:32} {:>7} {:>7} {:>7} {:>12} {:>7} {:>10}\n", title, "accept", "reject", "strict",
+             "unsupported", "UNSAFE", "agreement");
+  for (const auto& [name, counts] : groups) {
+    const auto of = [&](std::string_view verdict) {
+      const auto found = counts.find(verdict);
+      return found == counts.end() ? 0 : found->second;
+    };
+    const int agree = of("accept") + of("reject");
+    const int all = agree + of("strict") + of("unsupported") + of("UNSAFE");
+    if (all == 0) continue;
+    fmt::print("{:32} {:7} {:7} {:7} {:12} {:7} {:9.1f}%\n", name, of("accept"), of("reject"),
+               of("strict"), of("unsupported"), of("UNSAFE"), 100.0 * agree / all);
+  }
+}
+
+class Tally {
+ public:
+  // A line of compare(); printed unless it tells of agreement.
+  void take(const std::string& line) {
+    const size_t first = line.find('\t');
+    const size_t second = line.find('\t', first + 1);
+    const size_t third = line.find('\t', second + 1);
+    const std::string verdict = line.substr(0, first);
+    const std::string object = line.substr(second + 1, third - second - 1);
+    ++all_["all"][verdict];
+    ++by_type_[line.substr(first + 1, second - first - 1)][verdict];
+    ++by_kind_[object.substr(0, object.find_first_of("_."))][verdict];
+    if (verdict != "accept" && verdict != "reject" && verdict != "same-result") {
+      fmt::print("{}", line);
+    }
+  }
+  void crashed(const std::string& object) {
+    ++all_["all"]["CRASH"];
+    fmt::print("CRASH\t{}\n", object);
+  }
+  bool is_bad() {
+    const Counts& counts = all_["all"];
+    return counts.contains("UNSAFE") || counts.contains("RESULT") || counts.contains("CRASH");
+  }
+  void print() {
+    print_agreement("kind of object", by_kind_);
+    print_agreement("program type", by_type_);
+    print_agreement("", all_);
+    fmt::print("\n");
+    for (const auto& [verdict, count] : all_["all"]) fmt::print("{} {}\n", verdict, count);
+  }
+
+ private:
+  std::map<std::string, Counts> all_;
+  std::map<std::string, Counts> by_type_;
+  std::map<std::string, Counts> by_kind_;
+};
 
 }  // namespace
 
@@ -156,10 +146,18 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "{}\n", why);
     return 77;
   }
-  libbpf_set_print(keep_words);
-  bool unsafe = false;
-  std::map<std::string, int> counts;
+  keep_libbpf_words();
+  Tally tally;
+  Wishes wishes;
   for (int i = 1; i < argc; ++i) {
+    if (std::string_view(argv[i]) == "--effort") {
+      wishes.effort = true;
+      continue;
+    }
+    if (std::string_view(argv[i]) == "--logs" && i + 1 < argc) {
+      wishes.logs = argv[++i];
+      continue;
+    }
     int ends[2];
     if (pipe(ends) != 0) return 4;
     // An object of its own process: should one bring us down, the others are still compared.
@@ -167,7 +165,7 @@ int main(int argc, char** argv) {
     if (child == 0) {
       close(ends[0]);
       FILE* out = fdopen(ends[1], "w");
-      compare(argv[i], out);
+      compare(argv[i], wishes, out);
       std::fclose(out);
       _exit(0);
     }
@@ -175,25 +173,16 @@ int main(int argc, char** argv) {
     FILE* in = fdopen(ends[0], "r");
     char* line = nullptr;
     size_t room = 0;
-    while (getline(&line, &room, in) > 0) {
-      const std::string text(line);
-      const std::string verdict = text.substr(0, text.find('\t'));
-      ++counts[verdict];
-      unsafe = unsafe || verdict == "UNSAFE";
-      if (!verdict.starts_with("agree")) fmt::print("{}", text);
-    }
+    while (getline(&line, &room, in) > 0) tally.take(line);
     std::fflush(stdout);
     std::free(line);
     std::fclose(in);
     int status = 0;
     waitpid(child, &status, 0);
-    if (!WIFEXITED(status)) {
-      ++counts["CRASH"];
-      fmt::print("CRASH\t{}\n", argv[i]);
-    }
+    if (!WIFEXITED(status)) tally.crashed(argv[i]);
   }
-  for (const auto& [verdict, count] : counts) fmt::print("{} {}\n", verdict, count);
-  return unsafe ? 1 : 0;
+  tally.print();
+  return tally.is_bad() ? 1 : 0;
 }
 
 }  // namespace xnic::test

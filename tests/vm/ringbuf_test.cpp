@@ -4,7 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/vm/two_kernels.h"
+#include "tests/support/bpf_host.h"
+#include "vm/interpreter.h"
 
 namespace xnic::test {
 namespace {
@@ -13,11 +14,11 @@ class Records : public testing::Test {
  protected:
   // The sentence of the fault; empty if there is none.
   std::string run(const Instructions& code) {
-    const Descriptor program = kernel_->load(BPF_PROG_TYPE_XDP, code);
+    const Descriptor program = host_.load(BPF_PROG_TYPE_XDP, code);
     EXPECT_EQ(program.error(), 0);
     vm::Packet packet{Bytes(64)};
-    vm::Invocation invocation{.packet = packet, .environment = kernel_.emulated().environment()};
-    kernel_.emulated().programs.by_fd(program.fd())->code().run(invocation);
+    vm::Invocation invocation{.packet = packet, .environment = kernel_.environment()};
+    kernel_.programs.by_fd(program.fd())->code().run(invocation);
     return invocation.fault ? invocation.fault->message : "";
   }
   Instructions reserve(int32_t size) {
@@ -27,14 +28,16 @@ class Records : public testing::Test {
   static Instructions finish(int32_t helper) { return {move(r1, r6), move(r2, 0), call(helper)}; }
   std::vector<Bytes> records() {
     std::vector<Bytes> all;
-    vm::RingBuffer::of(*kernel_.emulated().map_by_fd(map_.fd()))
+    vm::RingBuffer::of(*kernel_.map_by_fd(map_.fd()))
         ->consume(
             [&](std::span<const uint8_t> bytes) { all.emplace_back(bytes.begin(), bytes.end()); });
     return all;
   }
 
-  OneKernel kernel_{false};
-  Descriptor map_ = kernel_->create_map(BPF_MAP_TYPE_RINGBUF, 0, 0, 4096);
+  vm::Interpreter engine_;
+  vm::Kernel kernel_{engine_, {.verify_values = false}};
+  EmulatedKernel host_{kernel_};
+  Descriptor map_ = host_.create_map(BPF_MAP_TYPE_RINGBUF, 0, 0, 4096);
 };
 
 TEST_F(Records, AreMemoryOfTheProgramUntilTheyAreSubmitted) {
@@ -78,7 +81,7 @@ TEST_F(Records, CanBeSubmittedOnlyOnceAndOnlyFromTheirStart) {
 }
 
 TEST_F(Records, GoOnlyToRingBuffers) {
-  const Descriptor array = kernel_->create_map(BPF_MAP_TYPE_ARRAY, 4, 4, 1);
+  const Descriptor array = host_.create_map(BPF_MAP_TYPE_ARRAY, 4, 4, 1);
   const std::string fault =
       run(load_map(r1, array.fd()) +
           Instructions{move(r2, 8), move(r3, 0), call(BPF_FUNC_ringbuf_reserve), leave()});

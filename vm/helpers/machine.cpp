@@ -71,7 +71,7 @@ using R = Returns;
 constexpr std::array kRows = {
     XNIC_HELPER(ktime_get_ns, kAnyType, R::integer, {}, ktime_get_ns),
     XNIC_HELPER(ktime_get_boot_ns, kAnyType, R::integer, {}, ktime_get_ns),
-    XNIC_HELPER(ktime_get_coarse_ns, kAnyType, R::integer, {}, ktime_get_ns),
+    XNIC_HELPER(ktime_get_coarse_ns, kXdp | kTc | kSocketFilter, R::integer, {}, ktime_get_ns),
     XNIC_HELPER(ktime_get_tai_ns, kAnyType, R::integer, {}, ktime_get_ns),
     XNIC_HELPER(jiffies64, kAnyType, R::integer, {}, jiffies64),
     XNIC_HELPER(get_prandom_u32, kAnyType, R::integer, {}, get_prandom_u32),

@@ -208,7 +208,7 @@ int prog_info(bpf_attr& attr, const Program& program) {
   info.run_cnt = program.run_count();
   info.run_time_ns = program.run_time_ns();
   info.recursion_misses = 0;
-  info.verified_insns = static_cast<uint32_t>(program.verified_instructions());
+  info.verified_insns = static_cast<uint32_t>(program.verifier_statistics().instructions);
   if (info.verified_insns == 0) {
     // The structural checks look at each instruction once; the second half of ld_imm64 has code 0.
     info.verified_insns = static_cast<uint32_t>(

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 
 #include "vm/disassembler.h"
 #include "vm/verifier/branches.h"
@@ -30,8 +31,10 @@ class Analysis {
         options_(std::move(options)) {}
 
   Finding run() {
+    const auto start = std::chrono::steady_clock::now();
     Finding finding;
     finding.refusal = run_functions();
+    statistics_.time = std::chrono::steady_clock::now() - start;
     finding.index = finding.refusal && in_path_ ? env_.index : UINT32_MAX;
     finding.statistics = statistics_;
     finding.proof = std::move(env_.proof);
@@ -45,11 +48,25 @@ class Analysis {
       finding.path = std::move(path_);
       finding.state = std::move(env_.now);
     }
+    if (env_.log.tells_anything()) tell_statistics();
     finding.log = env_.log.take();
     return finding;
   }
 
  private:
+  void tell_statistics() {
+    if (env_.log.tells_statistics()) {
+      env_.log.line(
+          "verification time {} usec",
+          std::chrono::duration_cast<std::chrono::microseconds>(statistics_.time).count());
+      env_.log.line("stack depth {}", fmt::join(env_.stack_bytes, "+"));
+    }
+    env_.log.line(
+        "processed {} insns (limit {}) max_states_per_insn {} total_states {} peak_states {}",
+        statistics_.instructions, kMostInstructions, statistics_.most_states_of_an_instruction,
+        statistics_.states, statistics_.peak_states);
+  }
+
   // The main program, then each global function that anything calls.
   Verdict run_functions() {
     if (Verdict v = require_maps()) return v;
@@ -73,6 +90,13 @@ class Analysis {
     for (const std::shared_ptr<Map>& map : env_.maps) {
       if (map->spec().fields.has_spin_lock() && env_.spec.type == BPF_PROG_TYPE_SOCKET_FILTER) {
         return refuse(EINVAL, "socket filter progs cannot use bpf_spin_lock yet");
+      }
+      if (env_.type.helper_set != kTracepoint) continue;
+      if (map->spec().fields.has_spin_lock()) {
+        return refuse(EINVAL, "tracing progs cannot use bpf_spin_lock yet");
+      }
+      if (map->spec().fields.has_timer()) {
+        return refuse(EINVAL, "tracing progs cannot use bpf_timer yet");
       }
     }
     return {};
@@ -110,6 +134,8 @@ class Analysis {
     }
     statistics_.states += explored.states();
     statistics_.peak_states = std::max(statistics_.peak_states, explored.peak());
+    statistics_.most_states_of_an_instruction =
+        std::max(statistics_.most_states_of_an_instruction, explored.most_of_an_instruction());
     return verdict;
   }
 
@@ -169,6 +195,9 @@ class Analysis {
     uint32_t next = env_.index + slots(insn);
     const uint32_t index = env_.index;
     if (Verdict v = perform(insn, kind, next, ended)) return v;
+    const bool stores =
+        kind == Kind::store || kind == Kind::store_immediate || kind == Kind::atomic;
+    if (stores) env_.liveness.commit(now);
     env_.previous = index;
     env_.index = next;
     return {};
@@ -255,10 +284,7 @@ class Analysis {
 
   // The path that counts the loop down goes on later; this one leaves it.
   void perform_may_goto(const bpf_insn& insn, uint32_t& next) {
-    const State& now = *env_.now;
-    // The parent is the checkpoint of this very turn.
-    State* turn = now.parent == nullptr ? nullptr : now.parent->parent;
-    const State* before = Explored::last_at(turn, now, env_.index);
+    const State* before = Explored::turn_before(*env_.now, env_.index);
     State& counted = env_.branch(env_.index + 1, env_.index);
     ++counted.may_goto_depth;
     if (before != nullptr) widen(*before, counted);
@@ -276,7 +302,8 @@ class Analysis {
       return refuse(EINVAL, "BPF_CALL uses reserved fields");
     }
     if (insn.src_reg == BPF_PSEUDO_CALL) return apply_function_call(env_, insn, next);
-    return apply_helper_call(env_, insn);
+    if (Verdict v = apply_helper_call(env_, insn)) return v;
+    return insn.imm == BPF_FUNC_tail_call ? apply_tail_call_return(env_, next) : Verdict{};
   }
 
   Verdict perform_packet_load() {
@@ -289,7 +316,7 @@ class Analysis {
   Environment env_;
   Options options_;
   size_t position_ = 0;  // on the given path
-  Statistics statistics_;
+  VerifierStatistics statistics_;
   std::vector<uint32_t> path_;  // to the refusal
   bool in_path_ = false;        // following one: a refusal is of its instruction
 };

@@ -22,15 +22,13 @@ struct Options {
   std::function<void(const State&, uint32_t index)> observe = {};
 };
 
-using Statistics = VerifierStatistics;
-
 struct Finding {
   Verdict refusal;
   uint32_t index = 0;  // the instruction that is refused; of a program that is, and UINT32_MAX
                        // where no single one is
   std::vector<uint32_t> path;    // the instructions that lead there, it is the last; or empty
   std::unique_ptr<State> state;  // before the instruction; null where no single one is refused
-  Statistics statistics;
+  VerifierStatistics statistics;
   std::string log;
   Proof proof;
 };

@@ -80,17 +80,18 @@ void spread(State& state, const Register& known, const std::vector<LinkedRegiste
     Frame& frame = state.frames[l.frame];
     Register& r = l.is_slot ? frame.stack[l.number].value : frame[l.number];
     if (&r == &known || !r.is_scalar() || r.id != source.id) continue;
+    // What holds in 32 bits says nothing of what holds in 64.
+    if (r.by_delta && source.by_delta && r.by_narrow_delta != source.by_narrow_delta) continue;
     const int32_t delta = r.by_delta ? r.offset : 0;
     const int32_t source_delta = source.by_delta ? source.offset : 0;
     if (delta == source_delta) {
-      const bool by_delta = r.by_delta;
       r = source;
-      r.by_delta = by_delta;
-      r.offset = delta;
       continue;
     }
     const auto distance = static_cast<uint64_t>(int64_t{delta} - source_delta);
     r.number = apply(BPF_ADD, 8, source.number, Bounds::constant(distance));
+    if (r.by_narrow_delta || source.by_narrow_delta) r.number.zero_extend();
+    r.number.sync();
   }
 }
 

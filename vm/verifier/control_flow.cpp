@@ -4,6 +4,7 @@
 
 #include "vm/btf.h"
 #include "vm/helper.h"
+#include "vm/kfunc.h"
 #include "vm/program_type.h"
 
 namespace xnic::vm::verifier {
@@ -44,8 +45,14 @@ class Analyser {
     return info != spec_.functions.end() && spec_.btf->is_global_function(info->type_id);
   }
 
+  // The row of a helper or kernel function that is called.
   const Helper* helper_of(const bpf_insn& insn) const {
-    if (opcode(insn).kind != Kind::call || insn.src_reg != 0) return nullptr;
+    if (opcode(insn).kind != Kind::call) return nullptr;
+    if (insn.src_reg == kPseudoKfuncCall) {
+      const Kfunc* kfunc = find_kfunc(insn.imm);
+      return kfunc == nullptr ? nullptr : &kfunc->row;
+    }
+    if (insn.src_reg != 0) return nullptr;
     return find_helper(static_cast<uint32_t>(insn.imm), helper_set_);
   }
 
@@ -88,6 +95,9 @@ class Analyser {
         }
         const Helper* helper = helper_of(insn);
         if (helper == nullptr) break;
+        if (helper->returns == Returns::iterated_int_or_null) {
+          here.prune_point = here.checkpoint = here.iterates = true;
+        }
         if (std::ranges::find(helper->arguments, Argument::function) != helper->arguments.end()) {
           here.prune_point = true;
           if (helper->id != BPF_FUNC_timer_set_callback) {
@@ -95,7 +105,10 @@ class Analyser {
           }
         }
         if (helper->id == BPF_FUNC_tail_call) function.has_tail_call = true;
-        if (helper->changes_packet) function.changes_packet = true;
+        // A tail call, too: what it leads to may do so.
+        if (helper->changes_packet || helper->id == BPF_FUNC_tail_call) {
+          function.changes_packet = true;
+        }
         break;
       }
       case Kind::load_packet:

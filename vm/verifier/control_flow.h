@@ -15,6 +15,7 @@ struct Place {
   bool jump_target = false;  // may be reached by other ways than from the instruction before
   bool checkpoint = false;   // a state is always kept here
   bool calls_back = false;   // a helper that calls a function of the program before it returns
+  bool iterates = false;     // asks an iterator for its next value
   uint16_t live = 0;         // registers that may be read from here on before they are written
   uint32_t loop = 0;         // the strongly connected part of the graph, 0 where there is no loop
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "vm/verifier/arithmetic.h"
 #include "vm/verifier/precision.h"
@@ -128,6 +129,22 @@ void split_mask(Environment& env, const bpf_insn& insn, Register& target) {
   set_low(target.number, UINT32_MAX);
 }
 
+// Numbers that differ by a constant stay linked: by how much the target will differ from those that
+// it was equal to. In 32 bits that says something of a number that has no more of them.
+std::optional<int32_t> delta_of(const Opcode& op, const Register& target, const Bounds& right) {
+  const bool moves = op.operation == BPF_ADD || op.operation == BPF_SUB;
+  if (!moves || target.id == 0 || target.by_delta) return {};
+  if (op.width == 4 && !target.number.fits_in_32_bits()) return {};
+  const Tnum bits = op.width == 4 ? right.bits.truncated(4) : right.bits;
+  if (bits.mask != 0) return {};
+  int64_t delta =
+      op.width == 4 ? int64_t{static_cast<int32_t>(bits.value)} : static_cast<int64_t>(bits.value);
+  if (delta < INT32_MIN || delta > INT32_MAX) return {};
+  if (op.operation == BPF_SUB) delta = -delta;
+  if (delta > INT32_MAX) return {};
+  return static_cast<int32_t>(delta);
+}
+
 Verdict apply_arithmetic(Environment& env, const bpf_insn& insn, const Opcode& op) {
   Register& target = env.reg(insn.dst_reg);
   const Register constant = Register::constant(static_cast<uint64_t>(int64_t{insn.imm}));
@@ -155,12 +172,12 @@ Verdict apply_arithmetic(Environment& env, const bpf_insn& insn, const Opcode& o
   }
   const bool same = op.source_register && insn.src_reg == insn.dst_reg;
   const Bounds right = source.number;
+  const std::optional<int32_t> delta = same ? std::nullopt : delta_of(op, target, right);
   target.number = apply(op.operation, op.width, target.number, right);
-  // Numbers that differ by a constant stay linked.
-  if (op.operation == BPF_ADD && op.width == 8 && target.id != 0 && right.is_constant() && !same &&
-      !target.by_delta && right.bits.value <= INT32_MAX) {
+  if (delta) {
     target.by_delta = true;
-    target.offset = static_cast<int32_t>(right.bits.value);
+    target.by_narrow_delta = op.width == 4;
+    target.offset = *delta;
   } else {
     target.forget_links();
   }

@@ -17,6 +17,8 @@ Verdict apply_load_immediate(Environment& env, const bpf_insn& insn);
 // What a read leaves in a register; the requirements of a fill are among those of the read.
 Verdict require_fill(Environment& env, uint32_t base, int32_t offset, uint32_t size);
 Verdict require_spill(Environment& env, uint32_t base, uint32_t size, uint32_t stored);
+// That none of the bytes belongs to an iterator.
+Verdict require_plain_stack(Environment& env, uint32_t base, int32_t offset, uint32_t size);
 Register read_stack(Environment& env, uint32_t base, int32_t offset, uint32_t size);
 // `stored` is the register that is stored, kRegisters for the constant `value`, or nothing known.
 struct Stored {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "vm/verifier/iterators.h"
 #include "vm/verifier/precision.h"
 #include "vm/verifier/pruning.h"
 
@@ -122,7 +123,11 @@ tl::expected<bool, Refusal> Explored::ends_at(State& old, bool& is_turn, bool& a
   }
   const bool counted = opcode(env_.insn()).kind == Kind::may_goto;
   const bool other_callback = old.frame().in_async_callback;
-  if (place.calls_back) {
+  if (place.iterates) {
+    if (is_like(env_, old, now, Likeness::within) && has_active_iterator(now)) {
+      return is_turn = true;
+    }
+  } else if (place.calls_back) {
     if (is_like(env_, old, now, Likeness::within)) return is_turn = true;
   } else if (!other_callback) {
     if (counted && old.may_goto_depth != now.may_goto_depth &&
@@ -130,7 +135,8 @@ tl::expected<bool, Refusal> Explored::ends_at(State& old, bool& is_turn, bool& a
       return is_turn = true;
     }
     if (may_loop(old) && is_like(env_, old, now, Likeness::exact) &&
-        old.may_goto_depth == now.may_goto_depth && old.callback_depth == now.callback_depth) {
+        !has_moved_iterator(old, now) && old.may_goto_depth == now.may_goto_depth &&
+        old.callback_depth == now.callback_depth) {
       return tl::unexpected(
           Refusal{-EINVAL, fmt::format("infinite loop detected at insn {}", env_.index)});
     }
@@ -149,15 +155,18 @@ tl::expected<Explored::Answer, Refusal> Explored::visit() {
   const bool force = (env_.spec.flags & BPF_F_TEST_STATE_FREQ) != 0 || place.checkpoint ||
                      now.steps.size() > kManySteps;
   bool add = force || (jumps_ - jumps_before_ >= 2 && instructions_ - instructions_before_ >= 8);
-  std::vector<State*>& states = heads_[env_.index];
+  std::vector<State*>& states = kept_with(now);
+  most_of_an_instruction_ = std::max(most_of_an_instruction_, static_cast<uint32_t>(states.size()));
   for (size_t i = states.size(); i-- > 0;) {
     State& old = *states[i];
+    if (old.index != env_.index) continue;
     if (old.branches == 0 && !old.cleaned && same_call_sites(old, now) && !has_open_turns(old)) {
       clean(old);
     }
   }
   for (size_t i = states.size(); i-- > 0;) {
     State& old = *states[i];
+    if (old.index != env_.index) continue;
     bool is_turn = false;
     const auto ends = ends_at(old, is_turn, add);
     if (!ends) return tl::unexpected(ends.error());
@@ -190,6 +199,12 @@ tl::expected<Explored::Answer, Refusal> Explored::visit() {
   states.push_back(&checkpoint);
   enter_loop(checkpoint);
   return Answer::go_on;
+}
+
+// By instruction and innermost call site, so that calls of a function from many places do not push
+// each other out.
+std::vector<State*>& Explored::kept_with(const State& state) {
+  return heads_[(env_.index ^ state.frame().call_site) % heads_.size()];
 }
 
 // Makes a checkpoint of the present state, from which the path goes on.

@@ -27,7 +27,14 @@ class Explored {
   uint64_t instructions() const { return instructions_; }
   uint32_t states() const { return total_; }
   uint32_t peak() const { return peak_; }
+  uint32_t most_of_an_instruction() const { return most_of_an_instruction_; }
 
+  // The checkpoint of the turn before this one of a loop through the instruction, where there is a
+  // checkpoint at each turn; null in the first.
+  static State* turn_before(const State& now, uint32_t index) {
+    // The parent is the checkpoint of this very turn.
+    return now.parent == nullptr ? nullptr : last_at(now.parent->parent, now, index);
+  }
   // The last checkpoint of this path at the instruction, in the same calls; null if none.
   static State* last_at(State* from, const State& like, uint32_t index);
 
@@ -47,10 +54,11 @@ class Explored {
   void release(State& state);
   bool may_loop(const State& old) const;
   tl::expected<bool, Refusal> ends_at(State& old, bool& is_turn, bool& add);
+  std::vector<State*>& kept_with(const State& state);
   State& keep();
 
   Environment& env_;
-  std::vector<std::vector<State*>> heads_;  // by instruction, the newest last
+  std::vector<std::vector<State*>> heads_;  // see kept_with(), the newest last
   std::unordered_map<State*, std::unique_ptr<State>> owned_;
   std::map<StayKey, Stay> stays_;
   uint64_t instructions_ = 0;
@@ -59,6 +67,7 @@ class Explored {
   uint64_t jumps_before_ = 0;
   uint32_t total_ = 0;
   uint32_t peak_ = 0;
+  uint32_t most_of_an_instruction_ = 0;
 };
 
 }  // namespace xnic::vm::verifier

@@ -257,6 +257,14 @@ Verdict apply_early_exit(Environment& env) {
   return v;
 }
 
+Verdict apply_tail_call_return(Environment& env, uint32_t& next) {
+  if (env.now->depth() == 0) return {};
+  env.branch(env.index + 1, env.index);
+  void_packet_pointers(*env.now);
+  env.reg(0) = Register::unknown();
+  return leave_function(env, next);
+}
+
 Verdict enter_outermost(Environment& env, uint32_t subprogram, State& state) {
   state.frames.clear();
   state.frames.push_back(new_frame(subprogram, kNoCallSite, 0));

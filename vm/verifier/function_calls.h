@@ -13,6 +13,9 @@ Verdict push_callback(Environment& env, const bpf_insn& insn, uint32_t subprogra
 Verdict apply_exit(Environment& env, uint32_t& next, bool& done);
 // The same for a legacy packet load in a function, which may end it with r0 = 0.
 Verdict apply_early_exit(Environment& env);
+// The same for bpf_tail_call in a function: where it succeeds, the other program ends the function,
+// with any r0, and may have changed the packet.
+Verdict apply_tail_call_return(Environment& env, uint32_t& next);
 
 // The state at the start of the main program or of a global function.
 Verdict enter_outermost(Environment& env, uint32_t subprogram, State& state);

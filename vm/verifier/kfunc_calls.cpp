@@ -8,6 +8,7 @@
 
 #include "vm/kfunc.h"
 #include "vm/verifier/helper_calls.h"
+#include "vm/verifier/requirements.h"
 
 namespace xnic::vm::verifier {
 namespace {
@@ -50,13 +51,21 @@ Verdict apply_kfunc_call(Environment& env, const bpf_insn& insn) {
     return refuse(EACCES, "calling kernel function {} is not allowed",
                   kfunc == nullptr ? std::string_view("?") : kfunc->row.name);
   }
-  if (env.now->lock_id != 0) {
+  const Argument takes = kfunc->row.arguments[0];
+  const bool iterates = takes == Argument::new_iterator || takes == Argument::iterator ||
+                        takes == Argument::ended_iterator;
+  if (env.now->lock_id != 0 && !iterates) {
     return refuse(EINVAL, "function calls are not allowed while holding a lock");
   }
   const Register& first = env.reg(1);
   if (kfunc->row.arguments[0] == Argument::context && first.type != Type::context &&
       first.type != Type::uninitialised) {
     return refuse(EINVAL, "arg#0 expected pointer to ctx, but got {}", type_name(first));
+  }
+  for (uint32_t i = 0; i < kfunc->row.arguments.size(); ++i) {
+    if (kfunc->row.arguments[i] != Argument::any) continue;
+    if (Verdict v = require_initialised(env, i + 1)) return v;
+    if (!env.reg(i + 1).is_scalar()) return refuse(EINVAL, "R{} is not a scalar", i + 1);
   }
   if (Verdict v = apply_region(*env.now, *kfunc)) return v;
   return apply_row(env, insn, kfunc->row);

@@ -27,6 +27,7 @@ class Log {
  public:
   explicit Log(uint32_t level) : level_(level) {}
 
+  bool tells_anything() const { return level_ != 0; }
   bool tells_states() const { return (level_ & 2) != 0; }
   bool tells_statistics() const { return (level_ & 4) != 0; }
 

@@ -173,6 +173,10 @@ class Backtrack {
       return Trace::on;
     }
     if (env_.flow.places[index].calls_back && next != index + 1) return leave(false);
+    // The program that it led to ended the function.
+    if (insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call && next != index + 1) {
+      return enter(false);
+    }
     wanted_.drop(0);
     return (wanted_.here().registers & kArguments) != 0 ? Trace::lost : Trace::on;
   }

@@ -46,7 +46,10 @@ bool is_exact(const Register& old, const Register& now, Ids& ids) {
 
 bool is_number_like(const Register& old, const Register& now, Ids& ids, Likeness likeness) {
   if (!old.precise && likeness == Likeness::enough) return true;
-  if (old.by_delta && (!now.by_delta || old.offset != now.offset)) return false;
+  if (old.by_delta &&
+      (!now.by_delta || old.offset != now.offset || old.by_narrow_delta != now.by_narrow_delta)) {
+    return false;
+  }
   if (old.id != 0 && !old.by_delta && now.by_delta) return false;
   return ids.match_links(old.id, now.id) && old.number.covers(now.number);
 }
@@ -90,6 +93,9 @@ bool is_slot_like(const StackSlot& old, const StackSlot& now, Ids& ids, Likeness
   if (likeness != Likeness::enough && old.bytes != now.bytes) return false;
   const auto asks_nothing = [](Byte byte) { return byte == Byte::unwritten || byte == Byte::misc; };
   if (std::ranges::all_of(old.bytes, asks_nothing)) return true;
+  if (old.is_iterator() && now.is_iterator()) {
+    return old.drained == now.drained && ids.match(old.value.reference, now.value.reference);
+  }
   const Register* old_number = number_in(old);
   const Register* now_number = number_in(now);
   if (old_number != nullptr && now_number != nullptr) {

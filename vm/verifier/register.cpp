@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <limits>
+#include <array>
 #include <vector>
 
 #include "vm/map.h"
@@ -48,22 +48,51 @@ std::string_view base_name(Type type) {
   return "";
 }
 
-// What a reader needs of a range; nothing of one that is unlimited.
+std::string limit_text(uint64_t value, bool is_signed) {
+  const auto number = static_cast<int64_t>(value);
+  if (is_signed ? number >= INT16_MIN && number <= INT16_MAX : value <= UINT16_MAX) {
+    return is_signed ? fmt::format("{}", number) : fmt::format("{}", value);
+  }
+  return fmt::format("{:#x}", value);
+}
+
+// What a reader needs of a range: nothing of a limit that limits nothing, and equal ones together,
+// "smin=umin=5".
 void add_ranges(std::vector<std::string>& words, const Bounds& number) {
-  const auto add = [&](std::string_view name, auto value, bool limits) {
-    if (limits) words.push_back(fmt::format("{}={}", name, value));
+  struct Limit {
+    std::string_view name;
+    uint64_t value;
+    bool omitted;
   };
   const auto& full = number.full;
   const auto& low = number.low;
-  add("smin", full.smin, full.smin != std::numeric_limits<int64_t>::min());
-  add("smax", full.smax, full.smax != std::numeric_limits<int64_t>::max());
-  add("umin", full.umin, full.umin != 0 && full.umin != static_cast<uint64_t>(full.smin));
-  add("umax", full.umax, full.umax != UINT64_MAX && full.umax != static_cast<uint64_t>(full.smax));
-  const bool low_says_more = !number.fits_in_32_bits();
-  add("smin32", low.smin, low_says_more && low.smin != INT32_MIN);
-  add("smax32", low.smax, low_says_more && low.smax != INT32_MAX);
-  add("umin32", low.umin, low_says_more && low.umin != 0);
-  add("umax32", low.umax, low_says_more && low.umax != UINT32_MAX);
+  const auto wide = [](auto value) { return static_cast<uint64_t>(int64_t{value}); };
+  std::array<Limit, 8> limits = {{
+      {"smin", wide(full.smin), full.smin == INT64_MIN},
+      {"smax", wide(full.smax), full.smax == INT64_MAX},
+      {"umin", full.umin, full.umin == 0},
+      {"umax", full.umax, full.umax == UINT64_MAX},
+      {"smin32", wide(low.smin), low.smin == INT32_MIN},
+      {"smax32", wide(low.smax), low.smax == INT32_MAX},
+      {"umin32", low.umin, low.umin == 0},
+      {"umax32", low.umax, low.umax == UINT32_MAX},
+  }};
+  const auto is_negative = [](const Limit& limit) {
+    return limit.name[0] == 's' && static_cast<int64_t>(limit.value) < 0;
+  };
+  for (size_t i = 0; i < limits.size(); ++i) {
+    if (limits[i].omitted) continue;
+    std::string names(limits[i].name);
+    for (size_t other = i + 2; other < limits.size(); other += 2) {
+      Limit& same = limits[other];
+      if (same.omitted || same.value != limits[i].value) continue;
+      if (is_negative(same) != is_negative(limits[i])) continue;
+      same.omitted = true;
+      names += fmt::format("={}", same.name);
+    }
+    const bool is_signed = limits[i].name[0] == 's';
+    words.push_back(fmt::format("{}={}", names, limit_text(limits[i].value, is_signed)));
+  }
   if (number.bits != Tnum::unknown()) {
     words.push_back(fmt::format("var_off=({:#x}; {:#x})", number.bits.value, number.bits.mask));
   }
@@ -97,7 +126,9 @@ std::string describe(const Register& r) {
   if (r.is_scalar() && r.number.is_constant()) {
     return fmt::format("{}{}", r.precise ? "P" : "", static_cast<int64_t>(r.number.bits.value));
   }
-  if (r.type == Type::stack && r.number.is_constant()) return fmt::format("fp{:+d}", r.offset);
+  if (r.type == Type::stack && r.number.is_constant()) {
+    return r.offset == 0 ? "fp0" : fmt::format("fp{:+d}", r.offset);
+  }
   std::vector<std::string> words;
   if (r.id != 0) {
     words.push_back(r.by_delta ? fmt::format("id={}{:+d}", r.id, r.offset)

@@ -41,9 +41,10 @@ struct Register {
   Type type = Type::uninitialised;
   bool maybe_null = false;
   bool read_only = false;
-  bool precise = false;   // a number whose value some check relied on
-  bool by_delta = false;  // a number: `offset` more than the others of the same id
-  uint8_t frame = 0;      // of a stack pointer
+  bool precise = false;          // a number whose value some check relied on
+  bool by_delta = false;         // a number: `offset` more than the others of the same id
+  bool by_narrow_delta = false;  // the same, in 32 bits and zero-extended
+  uint8_t frame = 0;             // of a stack pointer
   int32_t offset = 0;
   int32_t extent = 0;       // bytes: proven of a packet, or the size of memory
   uint32_t id = 0;          // equal ids: equal numbers, NULL together, same packet offset
@@ -88,7 +89,7 @@ struct Register {
 
   void forget_links() {
     id = 0;
-    by_delta = false;
+    by_delta = by_narrow_delta = false;
     offset = 0;
   }
 

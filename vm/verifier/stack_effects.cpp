@@ -156,11 +156,23 @@ Register read_fixed(Environment& env, const Span& span, uint32_t size) {
 }  // namespace
 
 Verdict require_fill(Environment& env, uint32_t base, int32_t offset, uint32_t size) {
+  if (Verdict v = require_plain_stack(env, base, offset, size)) return v;
   const Span span = span_of(env, base, offset, size);
   if (!span.fixed) return {};
   const StackSlot& slot = span.frame.stack[span.slot()];
   if (slot.has_register() && slot.value.is_pointer() && size != kSlotBytes) {
     return refuse(EACCES, "invalid size of register fill");
+  }
+  return {};
+}
+
+Verdict require_plain_stack(Environment& env, uint32_t base, int32_t offset, uint32_t size) {
+  const Span span = span_of(env, base, offset, size);
+  for (int32_t at = span.first; at < span.behind; ++at) {
+    if (span.frame.stack[Span::slot_of(at)].bytes[Span::byte_of(at)] == Byte::iterator) {
+      return refuse(EACCES, "invalid read from stack R{} off {}+{} size {}", base, span.first,
+                    at - span.first, size);
+    }
   }
   return {};
 }
@@ -185,6 +197,7 @@ Register read_stack(Environment& env, uint32_t base, int32_t offset, uint32_t si
 void write_stack(Environment& env, uint32_t base, int32_t offset, uint32_t size, Stored stored) {
   const Span span = span_of(env, base, offset, size);
   if (span.fixed) {
+    if (size == kSlotBytes) env.liveness.note_write(span.frame_number, span.slot());
     write_fixed(env, span, size, stored);
   } else {
     write_variable(env, span, stored);

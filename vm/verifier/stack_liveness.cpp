@@ -1,19 +1,11 @@
 #include "vm/verifier/stack_liveness.h"
 
+#include <utility>
+
 namespace xnic::vm::verifier {
 namespace {
 
 constexpr uint64_t slot_bit(uint32_t slot) { return uint64_t{1} << slot; }
-
-// The slot of its own frame that an instruction overwrites whenever it runs.
-uint64_t overwritten(const bpf_insn& insn) {
-  const Opcode& op = opcode(insn);
-  const bool stores = op.kind == Kind::store || op.kind == Kind::store_immediate;
-  if (!stores || op.width != kSlotBytes || insn.dst_reg != kFramePointer) return 0;
-  const int32_t bytes = -insn.off;
-  if (bytes <= 0 || bytes > static_cast<int32_t>(kFrameBytes) || bytes % 8 != 0) return 0;
-  return slot_bit(static_cast<uint32_t>(bytes) / kSlotBytes - 1);
-}
 
 }  // namespace
 
@@ -43,49 +35,97 @@ StackLiveness::Instance& StackLiveness::instance_of(const State& state, uint32_t
   return instance;
 }
 
-StackLiveness::Masks& StackLiveness::masks_at(const State& state, uint32_t frame) {
-  Instance& instance = instance_of(state, state.depth());
+std::vector<StackLiveness::Masks>& StackLiveness::masks_of(Instance& instance, uint32_t frame) {
   const Function& function = flow_.functions[instance.function];
   std::vector<Masks>& masks = instance.frames[frame];
   if (masks.empty()) masks.resize(function.end - function.start);
-  return masks[state.index - function.start];
+  return masks;
 }
 
 void StackLiveness::note_read(const State& state, uint32_t frame, uint32_t first, uint32_t last) {
   uint64_t slots = 0;
   for (uint32_t slot = first; slot <= last; ++slot) slots |= slot_bit(slot);
-  Masks& masks = masks_at(state, frame);
-  if ((masks.reads | slots) == masks.reads) return;
-  masks.reads |= slots;
-  instance_of(state, state.depth()).changed = changed_ = true;
+  Instance& instance = instance_of(state, state.depth());
+  const uint32_t place = state.index - flow_.functions[instance.function].start;
+  uint64_t& reads = masks_of(instance, frame)[place].reads;
+  if ((reads | slots) == reads) return;
+  reads |= slots;
+  instance.changed = changed_ = true;
 }
 
-// Backwards to a fixed point; then what the function reads of its callers' frames is read at the
-// place where it is called.
-void StackLiveness::flow_back(Instance& instance, uint32_t depth) {
+void StackLiveness::commit(const State& state) {
+  Instance& instance = instance_of(state, state.depth());
+  const Function& function = flow_.functions[instance.function];
+  if (instance.stored.empty()) instance.stored.resize(function.end - function.start);
+  const uint32_t place = state.index - function.start;
+  const bool again = instance.stored[place];
+  instance.stored[place] = true;
+  for (uint32_t frame = 0; frame <= state.depth(); ++frame) {
+    const uint64_t slots = std::exchange(written_[frame], 0);
+    if (instance.frames[frame].empty() && slots == 0) continue;
+    uint64_t& writes = masks_of(instance, frame)[place].writes;
+    const uint64_t always = again ? writes & slots : slots;
+    if (always == writes) continue;
+    writes = always;
+    instance.changed = changed_ = true;
+  }
+}
+
+// Backwards to a fixed point, from nothing: what had been found may not hold any more.
+void StackLiveness::flow_back(Instance& instance) {
   if (orders_.empty()) orders_.resize(flow_.functions.size());
   std::vector<uint32_t>& order = orders_[instance.function];
   if (order.empty()) order = flow_.post_order(code_, instance.function);
   const Function& function = flow_.functions[instance.function];
-  for (uint32_t frame = 0; frame <= depth; ++frame) {
-    std::vector<Masks>& masks = instance.frames[frame];
-    if (masks.empty()) continue;
-    bool changed = true;
+  for (std::vector<Masks>& masks : instance.frames) {
+    for (Masks& m : masks) m.alive = m.written_from = 0;
+    bool changed = !masks.empty();
     while (changed) {
       changed = false;
       for (const uint32_t index : order) {
         Masks& here = masks[index - function.start];
-        uint64_t after = 0;
         const Successors next = successors(code_, index);
+        uint64_t after = 0;
+        uint64_t written = next.count == 0 ? 0 : UINT64_MAX;
         for (uint32_t n = 0; n < next.count; ++n) {
-          if (next.at[n] < function.end) after |= masks[next.at[n] - function.start].alive;
+          const Masks& m = masks[next.at[n] - function.start];
+          after |= m.alive;
+          written &= m.written_from;
         }
-        const uint64_t writes = frame == depth ? overwritten(code_[index]) : 0;
-        const uint64_t alive = (after & ~writes) | here.reads;
-        changed = changed || alive != here.alive;
+        written |= here.writes;
+        const uint64_t alive = (after & ~here.writes) | here.reads;
+        changed = changed || alive != here.alive || written != here.written_from;
         here.alive = alive;
+        here.written_from = written;
       }
     }
+  }
+}
+
+// What a function reads and overwrites of its callers' frames happens at the place where it is
+// called. A callback may not be called at all: it overwrites nothing for sure.
+void StackLiveness::tell_caller(const Instance& instance, const Chain& chain) {
+  const auto depth = static_cast<uint32_t>(chain.size() - 1);
+  Chain outer_chain(chain.begin(), chain.end() - 2);
+  const uint32_t call_site = chain[depth - 1];
+  const uint32_t function = flow_.function_of(call_site);
+  const uint32_t start = flow_.functions[function].start;
+  outer_chain.push_back(start);
+  Instance& outer = instances_[outer_chain];
+  if (outer.frames.empty()) {
+    outer.function = function;
+    outer.frames.resize(depth);
+  }
+  const bool calls_for_sure = !flow_.places[call_site].calls_back;
+  for (uint32_t frame = 0; frame < depth; ++frame) {
+    if (instance.frames[frame].empty()) continue;
+    const Masks& entry = instance.frames[frame].front();
+    const uint64_t written = calls_for_sure ? entry.written_from : 0;
+    Masks& call = masks_of(outer, frame)[call_site - start];
+    if ((call.reads | entry.alive) == call.reads && call.writes == written) continue;
+    call.reads |= entry.alive;
+    call.writes = written;
+    outer.changed = changed_ = true;
   }
 }
 
@@ -95,29 +135,8 @@ void StackLiveness::update() {
     for (auto& [chain, instance] : instances_) {
       if (!instance.changed) continue;
       instance.changed = false;
-      const auto depth = static_cast<uint32_t>(chain.size() - 1);
-      flow_back(instance, depth);
-      if (depth == 0) continue;
-      Chain outer_chain(chain.begin(), chain.end() - 2);
-      const uint32_t call_site = chain[chain.size() - 2];
-      const uint32_t outer_function = flow_.function_of(call_site);
-      const uint32_t start = flow_.functions[outer_function].start;
-      outer_chain.push_back(start);
-      Instance& outer = instances_[outer_chain];
-      if (outer.frames.empty()) {
-        outer.function = outer_function;
-        outer.frames.resize(depth);
-      }
-      for (uint32_t frame = 0; frame < depth; ++frame) {
-        if (instance.frames[frame].empty()) continue;
-        const uint64_t alive = instance.frames[frame].front().alive;
-        std::vector<Masks>& masks = outer.frames[frame];
-        if (masks.empty()) masks.resize(flow_.functions[outer_function].end - start);
-        uint64_t& reads = masks[call_site - start].reads;
-        if ((reads | alive) == reads) continue;
-        reads |= alive;
-        outer.changed = changed_ = true;
-      }
+      flow_back(instance);
+      if (chain.size() > 1) tell_caller(instance, chain);
     }
   }
 }

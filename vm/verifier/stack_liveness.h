@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <span>
@@ -11,10 +12,9 @@
 namespace xnic::vm::verifier {
 
 // Which stack slots may still be read after an instruction. The analysis of values notes which
-// slots each instruction reads; from these notes, and from the stores through r10, a data flow
+// slots each instruction reads, and which it overwrites on every path; from these notes a data flow
 // analysis over each function finds the slots that are alive. Notes are kept apart for each chain
 // of call sites, since a function may be handed pointers into other frames by each of its callers.
-// Left out: that stores through other registers overwrite slots, which only costs precision.
 // Test: tests/vm/verifier/analysis_test.cpp.
 class StackLiveness {
  public:
@@ -24,6 +24,12 @@ class StackLiveness {
   // The instruction at `state.index` reads slots `first`..`last` of a frame.
   void note_read(const State& state, uint32_t frame, uint32_t first, uint32_t last);
 
+  // The instruction at `state.index` overwrites a whole slot of a frame. Told before commit(),
+  // which is called each time that an instruction that may store has run: what it does not
+  // overwrite then, it does not overwrite on every path.
+  void note_write(uint32_t frame, uint32_t slot) { written_[frame] |= uint64_t{1} << slot; }
+  void commit(const State& state);
+
   // Whether the slot may be read on a path from the state's instruction on. Valid once all of
   // these paths have been analysed.
   bool is_alive(const State& state, uint32_t frame, uint32_t slot);
@@ -31,20 +37,24 @@ class StackLiveness {
  private:
   struct Masks {
     uint64_t reads = 0;
-    uint64_t alive = 0;  // before it
+    uint64_t writes = 0;
+    uint64_t alive = 0;         // before it
+    uint64_t written_from = 0;  // on every path from here to the end of the function
   };
   struct Instance {
     uint32_t function = 0;
     std::vector<std::vector<Masks>> frames;  // by frame, then by place in the function
+    std::vector<bool> stored;                // whether commit() has been called, by place
     bool changed = true;
   };
   using Chain = std::vector<uint32_t>;  // call sites, and the function's start
 
   bool is_last(const State& state, uint32_t depth, uint32_t start) const;
   Instance& instance_of(const State& state, uint32_t depth);
-  Masks& masks_at(const State& state, uint32_t frame);
+  std::vector<Masks>& masks_of(Instance& instance, uint32_t frame);
   void update();
-  void flow_back(Instance& instance, uint32_t depth);
+  void flow_back(Instance& instance);
+  void tell_caller(const Instance& instance, const Chain& chain);
   bool alive_at(Instance& instance, uint32_t index, uint32_t frame, uint32_t slot);
 
   std::span<const bpf_insn> code_;
@@ -53,6 +63,7 @@ class StackLiveness {
   Chain last_chain_;  // that was asked for last
   Instance* last_ = nullptr;
   std::vector<std::vector<uint32_t>> orders_;  // post order of each function, made when asked for
+  std::array<uint64_t, kMaxCallFrames> written_{};  // by frame, since the last commit()
   bool changed_ = false;
 };
 

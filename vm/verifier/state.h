@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -21,6 +22,7 @@ enum class Byte : uint8_t {
   spill,  // part of the slot's register
   misc,   // something
   zero,
+  iterator,  // part of an iterator that a loop of the program goes through
 };
 
 // Eight bytes of stack. A register is spilled where bytes[0] says so: then its lowest bytes lie in
@@ -28,13 +30,19 @@ enum class Byte : uint8_t {
 struct StackSlot {
   std::array<Byte, kSlotBytes> bytes{};  // by address
   Register value;
+  // Of an iterator; value.reference is what has to be released.
+  bool drained = false;  // has given its last value
+  uint32_t turns = 0;    // values that it has given on this path
 
   bool has_register() const { return bytes[0] == Byte::spill; }
   bool has_scalar() const { return has_register() && value.is_scalar(); }
   bool has_whole_scalar() const { return has_scalar() && bytes[kSlotBytes - 1] == Byte::spill; }
+  bool is_iterator() const {
+    return std::ranges::all_of(bytes, [](Byte byte) { return byte == Byte::iterator; });
+  }
   // Bytes of the register that lie here.
   uint32_t spilled_bytes() const;
-  // Turns what was a register's into bytes of no known value.
+  // Turns what was a register's or an iterator's into bytes of no known value.
   void forget_register();
 };
 

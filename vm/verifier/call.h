@@ -1,0 +1,80 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vm/verifier/environment.h"
+#include "vm/verifier/iterators.h"
+#include "vm/verifier/requirements.h"
+
+namespace xnic::vm::verifier {
+
+// One call of a helper: what it requires of its arguments, by the helper's row, then what it does
+// to the state.
+class Call {
+ public:
+  Call(Environment& env, const bpf_insn& insn, const Helper& helper)
+      : env_(env), insn_(insn), helper_(helper) {}
+
+  Verdict require();
+  Verdict apply();
+
+ private:
+  // Stack that the helper reads or writes.
+  struct Lent {
+    uint32_t number;
+    uint32_t size;
+    bool writable;
+  };
+
+  template <class... Types>
+  Verdict require_type(uint32_t number, Types... types) const {
+    const Register& r = env_.reg(number);
+    if (!r.maybe_null && ((r.type == types) || ...)) return {};
+    Register expected;
+    std::string names;
+    ((expected.type = types, names += (names.empty() ? "" : ", ") + type_name(expected)), ...);
+    return refuse(EACCES, "R{} type={} expected={}", number, type_name(r), names);
+  }
+  Verdict require_memory_type(uint32_t number) const;
+  // Memory of a size that is known.
+  Verdict require_memory(uint32_t number, uint32_t size, Direction direction, bool may_be_empty,
+                         bool fills = false);
+  Verdict require_argument(uint32_t position);
+  Verdict require_map_known(std::string_view what) const;
+  Verdict require_key(uint32_t number);
+  Verdict require_value(uint32_t number, bool out);
+  Verdict require_fixed(uint32_t number, uint32_t size, bool fills);
+  Verdict require_bytes(uint32_t number, uint32_t size);
+  Verdict require_size(uint32_t position);
+  Verdict require_record_size();
+  Verdict require_string(uint32_t number);
+  // The value whose lock or timer an argument names.
+  Verdict require_field(uint32_t number, int32_t field, std::string_view name) const;
+  Verdict require_lock(uint32_t number);
+  Verdict require_timer(uint32_t number);
+  // Linux knows that a constant key below max_entries is found in an array.
+  void find_constant_key(uint32_t number);
+  void note_proof();
+  // The helper writes every byte.
+  void fill(const Lent& memory);
+  Verdict call_back();
+  Register result(const Register& second);
+
+  Environment& env_;
+  const bpf_insn& insn_;
+  const Helper& helper_;
+  const MapSpec* map_ = nullptr;
+  uint32_t map_id_ = 0;
+  bool timer_map_ = false;
+  const Register* callback_ = nullptr;
+  uint32_t reference_ = 0;
+  uint32_t released_ = 0;
+  std::optional<uint64_t> key_;
+  std::optional<IteratorUse> iterator_;
+  std::vector<Lent> lent_;
+  std::vector<Lent> filled_;
+};
+
+}  // namespace xnic::vm::verifier
