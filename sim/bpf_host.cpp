@@ -1,4 +1,4 @@
-// Left out: live frames and repeats of BPF_PROG_TEST_RUN. Test: tests/vm/test_run_test.cpp.
+// Left out: live frames of BPF_PROG_TEST_RUN. Test: tests/vm/test_run_test.cpp.
 #include "sim/bpf_host.h"
 
 #include <bpf/libbpf.h>
@@ -59,6 +59,7 @@ RunAnswer BpfHost::run(int program, const RunRequest& request) {
   attr.test.data_in = address_of(request.data.data());
   attr.test.data_size_in = static_cast<uint32_t>(request.data.size());
   attr.test.flags = request.flags;
+  attr.test.repeat = request.repeat;
   if (request.wants_data) {
     attr.test.data_out = address_of(answer.data.data());
     attr.test.data_size_out = request.data_room;

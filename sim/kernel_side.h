@@ -83,6 +83,7 @@ class KernelSide {
   KernelSide& operator=(const KernelSide&) = delete;
 
   std::string_view name() const { return host_->name(); }
+  BpfHost& host() { return *host_; }
   const std::vector<SideProgram>& programs() const { return programs_; }
   const std::vector<SideMap>& maps() const { return maps_; }
   const std::vector<LeftOut>& left_out() const { return left_out_; }

@@ -18,6 +18,7 @@ struct RunRequest {
   uint32_t data_room = 0x4000;
   bool wants_data = true;
   uint32_t flags = 0;  // BPF_F_TEST_*
+  uint32_t repeat = 1;
 };
 
 // What it answers. Bytes that it leaves untouched, also some behind what it gives, hold a pattern,

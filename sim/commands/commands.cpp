@@ -10,6 +10,9 @@ std::span<const Command> commands() {
               run_command},
       Command{"diff", "run the same packets in the kernel of this machine, tell what differs",
               diff_command},
+      Command{"bench",
+              "measure nanoseconds a run of programs, here and in the kernel of this machine",
+              bench_command},
       Command{"prog", "list the programs and maps of a BPF object", prog_command},
       Command{"map", "read and edit the maps that xnic run --dump-maps saved", map_command},
   };

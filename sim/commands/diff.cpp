@@ -14,10 +14,9 @@
 
 #include "jit/jit_engine.h"
 #include "sim/commands/command.h"
+#include "sim/commands/sides.h"
 #include "sim/comparison.h"
 #include "sim/json.h"
-#include "sim/saved_maps.h"
-#include "traces/reader.h"
 #include "vm/interpreter.h"
 
 namespace xnic::sim {
@@ -66,53 +65,6 @@ void describe(CLI::App& app, Arguments& a) {
       ->capture_default_str();
   app.add_flag("-j,--json", a.json, "print the report as JSON");
   app.add_flag("--strict", a.strict, "a truncated capture is an error");
-}
-
-Result<std::vector<NumberedPacket>> read_capture(const std::string& path, const std::string& filter,
-                                                 bool strict, std::vector<std::string>& warnings) {
-  auto reader = traces::Reader::open(path, filter, {.strict = strict});
-  if (!reader) return tl::unexpected(reader.error());
-  std::vector<NumberedPacket> packets;
-  traces::Record record;
-  while (true) {
-    const auto more = (*reader)->next(record);
-    if (!more) return tl::unexpected(more.error());
-    if (!*more) break;
-    packets.push_back({record.number, {record.bytes.begin(), record.bytes.end()}});
-  }
-  if ((*reader)->warning()) warnings.push_back(*(*reader)->warning());
-  return packets;
-}
-
-// Fills a map of ours from a file, then those of all others with the same entries.
-Result<void> fill_all(KernelSide& ours, std::span<KernelSide* const> others,
-                      const std::string& request) {
-  const size_t equals = request.find('=');
-  if (equals == std::string::npos || equals == 0 || equals + 1 == request.size()) {
-    return fail(ExitCode::usage, "--map {}: write it as NAME=FILE.json", request);
-  }
-  const std::string name = request.substr(0, equals);
-  const std::string path = request.substr(equals + 1);
-  const SideMap* our_map = ours.map(name);
-  if (our_map == nullptr) {
-    std::vector<std::string> names;
-    for (const SideMap& other : ours.maps()) names.push_back(other.name);
-    return fail(ExitCode::usage, "--map {}: there is no map of this name; there are {}", name,
-                fmt::join(names, ", "));
-  }
-  if (auto filled = fill_named_map(*ours.emulated_map(*our_map), name, path); !filled)
-    return filled;
-  const auto entries = ours.contents(*our_map);
-  if (!entries) return {};
-  for (KernelSide* other : others) {
-    for (const auto& [key, value] : *entries) {
-      if (const long error = other->update(*other->map(name), key, value); error != 0) {
-        return fail(ExitCode::bad_input, "{}: {} refuses an entry of map {} that xnic takes: {}",
-                    path, other->name(), name, std::strerror(static_cast<int>(-error)));
-      }
-    }
-  }
-  return {};
 }
 
 Json to_json(const Difference& d) {
@@ -252,15 +204,6 @@ std::string kernel_name() {
   return fmt::format("{} {}", name.sysname, name.release);
 }
 
-Result<std::vector<std::string>> chosen_programs(const KernelSide& side, const Arguments& a) {
-  std::vector<std::string> all;
-  for (const SideProgram& program : side.programs()) all.push_back(program.name);
-  if (a.program.empty()) return all;
-  if (side.program(a.program) != nullptr) return std::vector{a.program};
-  return fail(ExitCode::usage, "{}: has no XDP or tc program {}; it has {}", a.words.front(),
-              a.program, fmt::join(all, ", "));
-}
-
 struct Capture {
   std::string path;
   std::vector<NumberedPacket> packets;
@@ -277,7 +220,7 @@ Result<ComparisonResult> compare(const Arguments& a, vm::Engine& engine,
   if (!ours) return tl::unexpected(ours.error());
   const auto kernel = KernelSide::real(object, options);
   if (!kernel) return tl::unexpected(kernel.error());
-  auto chosen = chosen_programs(**kernel, a);
+  auto chosen = chosen_programs(**kernel, object, a.program);
   if (!chosen) return tl::unexpected(chosen.error());
   programs = std::move(*chosen);
   Witnesses witnesses;
@@ -316,7 +259,7 @@ Result<ExitCode> diff(const Arguments& a, const std::string& command) {
   Heading heading{command, a.words.front(), a.engine, kernel_name(), a.seed, {}, {}, {}};
   std::vector<Capture> captures;
   for (const std::string& path : a.captures) {
-    auto packets = read_capture(path, filter, a.strict, heading.warnings);
+    auto packets = read_packets(path, filter, a.strict, heading.warnings);
     if (!packets) return tl::unexpected(packets.error());
     heading.captures.emplace_back(path, packets->size());
     captures.push_back({path, std::move(*packets)});

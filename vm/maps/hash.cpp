@@ -5,72 +5,116 @@
 // element for each CPU to do so. Per-CPU values are overwritten in place, and so is a value that
 // BPF_F_LOCK updates under its bpf_spin_lock.
 //
-// What it leaves out: lock-free lookup; preallocation in the sense of taking the memory early.
+// What it leaves out: preallocation in the sense of taking the memory early; a value that a program
+// writes while user space reads it may come out torn, as in the kernel.
 // Test: tests/vm/map_test.cpp, and against the kernel tests/vm/map_kernel_test.cpp.
 #include "vm/maps/hash.h"
 
+#include <atomic>
 #include <vector>
 
-#include "vm/maps/hash_table.h"
+#include "vm/maps/hashed_map.h"
 
 namespace xnic::vm {
 namespace {
 
-class Hash : public SingleValues<HashTable> {
+// A table in which writers hold the bucket of their key.
+class PlainTable : public HashTable {
  public:
-  Hash(const MapSpec& spec, const MapContext& context, MemoryBlock buckets)
-      : SingleValues(spec, context, std::move(buckets)) {
-    if (!(spec.flags & BPF_F_NO_PREALLOC)) spares_.resize(context.possible_cpus);
+  PlainTable(const MapSpec& spec, const MapContext& context, TableMemory memory)
+      : HashTable(spec, context, std::move(memory)) {}
+
+ protected:
+  // Keeps other writers of this key away as long as it lives.
+  class Writing {
+   public:
+    Writing(PlainTable& table, uint64_t hash) : bucket_(table.bucket_of(hash), false) {}
+
+   private:
+    BucketLock bucket_;
+  };
+
+  void touch(Element*) const {}
+  void give_back(Element* element) { give_back_to_pool(element); }
+  void remove(const Place& place) {
+    Element* element = element_in(place);
+    unlink(place);
+    count_out();
+    give_back(element);
   }
+};
+
+class Hash : public SingleValues<PlainTable> {
+ public:
+  Hash(const MapSpec& spec, const MapContext& context, TableMemory memory)
+      : SingleValues(spec, context, std::move(memory)),
+        spares_((spec.flags & BPF_F_NO_PREALLOC) ? 0 : context.possible_cpus) {}
 
   int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
     const bool locked = (flags & BPF_F_LOCK) != 0;
     if (locked && !spec_.fields.has_spin_lock()) return -EINVAL;
-    const std::lock_guard lock(mutex_);
-    Element* existing = find(key);
-    if (const int error = check_update(existing, flags & ~uint64_t{BPF_F_LOCK})) return error;
-    if (locked && existing != nullptr) {
+    const uint64_t hash = hash_of(key);
+    const Writing writing(*this, hash);
+    const Place place = find_place(key, hash);
+    Element* existing = element_in(place);
+    if (const int error = check_flags(place.found(), flags & ~uint64_t{BPF_F_LOCK})) return error;
+    if (existing == nullptr) return add(key, value, hash);
+    if (locked) {
       uint8_t* stored = value_of(existing);
       spec_.fields.copy_locked(stored, value, spec_.value_size, stored);
       return 0;
     }
-    Element** spare = existing != nullptr && cpu < spares_.size() ? &spares_[cpu] : nullptr;
-    Element* fresh = spare != nullptr && *spare != nullptr ? *spare : take();
+    std::atomic<Element*>* spare = cpu < spares_.size() ? &spares_[cpu] : nullptr;
+    Element* fresh =
+        spare != nullptr ? spare->exchange(nullptr, std::memory_order_acquire) : nullptr;
+    if (fresh == nullptr) fresh = take();
     if (fresh == nullptr) return -ENOMEM;
-    if (existing == nullptr) {
-      insert(fresh, key);
-    } else {
-      replace(existing, fresh, key);
-      if (spare != nullptr)
-        *spare = existing;
-      else
-        give_back(existing);
-    }
-    write(fresh, value);
+    write(fresh, key, value);
+    replace(place, fresh);
+    if (spare != nullptr) existing = spare->exchange(existing, std::memory_order_release);
+    if (existing != nullptr) give_back(existing);
     return 0;
   }
 
  private:
+  int add(const uint8_t* key, const uint8_t* value, uint64_t hash) {
+    if (!count_in()) return -E2BIG;
+    Element* fresh = take();
+    if (fresh == nullptr) {
+      count_out();
+      return -ENOMEM;
+    }
+    write(fresh, key, value);
+    insert(fresh, hash);
+    return 0;
+  }
+
   // By CPU, filled at the first replacement; empty for maps without preallocation.
-  std::vector<Element*> spares_;
+  std::vector<std::atomic<Element*>> spares_;
 };
 
-class PercpuHash : public PercpuValues<HashTable> {
+class PercpuHash : public PercpuValues<PlainTable> {
  public:
   using PercpuValues::PercpuValues;
 
  private:
   int store(const uint8_t* key, const Values& values, uint64_t flags) override {
-    const std::lock_guard lock(mutex_);
-    Element* element = find(key);
-    if (const int error = check_update(element, flags)) return error;
-    const bool fresh = element == nullptr;
-    if (fresh) {
-      element = take();
-      if (element == nullptr) return -ENOMEM;
-      insert(element, key);
+    const uint64_t hash = hash_of(key);
+    const Writing writing(*this, hash);
+    const Place place = find_place(key, hash);
+    if (const int error = check_flags(place.found(), flags)) return error;
+    if (place.found()) {
+      write(element_in(place), values);
+      return 0;
     }
-    write(element, values, fresh);
+    if (!count_in()) return -E2BIG;
+    Element* fresh = take();
+    if (fresh == nullptr) {
+      count_out();
+      return -ENOMEM;
+    }
+    write_fresh(fresh, key, values);
+    insert(fresh, hash);
     return 0;
   }
 };

@@ -1,89 +1,101 @@
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <mutex>
+#include <thread>
+#include <type_traits>
 #include <utility>
 
 #include "vm/map.h"
+#include "vm/maps/bucket.h"
 #include "vm/maps/checks.h"
+#include "vm/maps/hash_key.h"
 #include "vm/maps/memory.h"
 
-// The table under all hash maps; for vm/maps/hash.cpp and vm/maps/lru_hash.cpp alone. Chained
-// buckets of a power of two, elements from a pool. A list through all elements gives the order of
-// next_key: that in which keys came in. It depends on the history alone, not on the seed (Linux's
-// order is that of its randomly seeded buckets).
+// The table under all hash maps; for vm/maps/hash.cpp and vm/maps/lru_hash.cpp alone. Buckets of
+// one cache line (vm/maps/bucket.h) name elements of a pool by number. Lookups take no lock;
+// writers lock the bucket of their key, or the derived class lets one writer in at a time. Values
+// behind handed out pointers are the programs' own affair.
 //
-// One mutex guards table and lists, for lookups too; values behind handed out pointers are the
-// programs' own affair.
+// next_key goes by bucket: in an order that depends on the seed and on what came in when. Entries
+// that come or go while it walks may be missed or shown twice.
 namespace xnic::vm {
 
+// A key with its values, in the pool.
 struct Element {
-  Element* chain;     // next in the bucket
-  Element* previous;  // in order of insertion
-  Element* next;
-  uint64_t hash;
+  uint64_t link;    // the pool's
+  uint32_t index;   // in the pool
+  uint32_t bucket;  // first of the chain that it is in
 
   // The key, padded to 8 bytes, then the value.
   uint8_t* key() { return reinterpret_cast<uint8_t*>(this + 1); }
 };
 
-// Multiply and fold, 8 bytes at a time; the length is the map's and need not be mixed in.
-inline uint64_t hash_bytes(const uint8_t* bytes, size_t count, uint64_t seed) {
-  constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15ull;
-  uint64_t hash = seed;
-  while (count > 0) {
-    const size_t step = count < 8 ? count : 8;
-    uint64_t word = 0;
-    std::memcpy(&word, bytes, step);
-    hash = (hash ^ word) * kMultiplier;
-    hash ^= hash >> 32;
-    bytes += step;
-    count -= step;
+// The memory of a table.
+struct TableMemory {
+  MemoryBlock buckets;
+  ElementPool pool;
+  uint32_t bucket_count;  // a power of two; room for as many as elements to overflow into follows
+
+  // For `entries` elements of `element_bytes`, and `spares` more. -ENOMEM without address space.
+  static tl::expected<TableMemory, int> make(uint64_t entries, size_t element_bytes,
+                                             uint64_t spares) {
+    // Four to eight of a bucket's eleven slots taken when full; a chain for a few in a thousand.
+    const uint64_t count = std::bit_ceil(entries / 8 + 1);
+    const uint64_t overflow = entries + 1;
+    return MemoryBlock::reserve((count + overflow) * sizeof(Bucket)).and_then([&](MemoryBlock&& b) {
+      return ElementPool::make(element_bytes, entries + spares).map([&](ElementPool&& pool) {
+        return TableMemory{std::move(b), std::move(pool), static_cast<uint32_t>(count)};
+      });
+    });
   }
-  hash *= kMultiplier;
-  return hash ^ (hash >> 29);
-}
+};
 
 // Keys, buckets and lists; what a value is, is the derived class's.
 class HashTable : public Map {
  public:
   // `front_bytes` (a multiple of 16) of each element come before it and are the derived class's.
-  HashTable(const MapSpec& spec, const MapContext& context, uint64_t value_bytes,
-            MemoryBlock buckets, size_t front_bytes = 0)
+  HashTable(const MapSpec& spec, const MapContext& context, TableMemory memory,
+            size_t front_bytes = 0)
       : Map(spec, context.possible_cpus),
-        front_bytes_(front_bytes),
         key_bytes_(round_up_8(spec.key_size)),
         seed_((spec.flags & BPF_F_ZERO_SEED) ? 0 : context.seed),
-        mask_(std::bit_ceil(spec.max_entries) - 1),
-        bucket_block_(std::move(buckets)),
-        buckets_(reinterpret_cast<Element**>(bucket_block_.data())),
-        pool_(front_bytes + sizeof(Element) + key_bytes_ + value_bytes) {}
-
-  int erase(const uint8_t* key) override {
-    const std::lock_guard lock(mutex_);
-    Element* element = find(key);
-    if (element == nullptr) return -ENOENT;
-    remove(element);
-    return 0;
-  }
-
-  int user_lookup(const uint8_t* key, uint8_t* value, uint64_t flags) override {
-    return copy_out(key, value, flags, false);
-  }
-
-  int user_lookup_and_delete(const uint8_t* key, uint8_t* value, uint64_t flags) override {
-    return copy_out(key, value, flags, true);
-  }
+        mask_(memory.bucket_count - 1),
+        bucket_block_(std::move(memory.buckets)),
+        buckets_(reinterpret_cast<Bucket*>(bucket_block_.data())),
+        next_overflow_(memory.bucket_count),
+        pool_(std::move(memory.pool)),
+        elements_(pool_.at(0) + front_bytes),
+        stride_(pool_.stride()) {}
 
   int next_key(const uint8_t* key, uint8_t* next) override {
-    const std::lock_guard lock(mutex_);
-    Element* element = key != nullptr ? find(key) : nullptr;
-    element = element != nullptr ? element->next : first_;
-    if (element == nullptr) return -ENOENT;
-    std::memcpy(next, element->key(), spec_.key_size);
-    return 0;
+    Place from{0, 0, 0};
+    if (key != nullptr) {
+      const uint64_t hash = hash_of(key);
+      if (const Place at = find_place(key, hash); at.found())
+        from = {at.first, at.bucket, at.slot + 1};
+    }
+    for (uint32_t first = from.first; first <= mask_; from = {++first, 0, 0}) {
+      uint32_t bucket = from.bucket != 0 ? from.bucket : first;
+      uint32_t slot = from.slot;
+      for (;;) {
+        const uint32_t used = slot < Bucket::kSlots ? buckets_[bucket].used() >> slot << slot : 0;
+        if (used != 0) {
+          const uint32_t at = static_cast<uint32_t>(std::countr_zero(used));
+          read_key(next, element_in(buckets_[bucket], at));
+          return 0;
+        }
+        bucket = buckets_[bucket].overflow.load(std::memory_order_acquire);
+        if (bucket == 0) break;
+        slot = 0;
+      }
+    }
+    return -ENOENT;
   }
 
   bool key_of(const uint8_t* value, uint8_t* key) const override {
@@ -92,252 +104,193 @@ class HashTable : public Map {
   }
 
  protected:
-  uint8_t* value_of(Element* element) const { return element->key() + key_bytes_; }
-  uint64_t hash(const uint8_t* key) const { return hash_bytes(key, spec_.key_size, seed_); }
+  // Where an element is: a slot of a bucket, in the chain that begins with `first`.
+  struct Place {
+    static constexpr uint32_t kNowhere = UINT32_MAX;
+    uint32_t first;
+    uint32_t bucket;
+    uint32_t slot;
+    bool found() const { return slot != kNowhere; }
+  };
 
+  template <uint32_t kKeyBytes = 0>
+  uint64_t hash_of(const uint8_t* key) const {
+    return hash_key(key, kKeyBytes != 0 ? kKeyBytes : spec_.key_size, seed_);
+  }
+  Bucket& bucket_of(uint64_t hash) const { return buckets_[hash & mask_]; }
+  Element* element_at(uint32_t index) const {
+    return reinterpret_cast<Element*>(elements_ + index * stride_);
+  }
+  Element* element_in(const Bucket& bucket, uint32_t slot) const {
+    return element_at(bucket.slots[slot].load(std::memory_order_acquire));
+  }
+  Element* element_in(const Place& place) const {
+    return place.found() ? element_in(buckets_[place.bucket], place.slot) : nullptr;
+  }
+  uint8_t* value_of(Element* element) const { return element->key() + key_bytes_; }
+
+  // The element of a key, without a lock; null where there is none. `kKeyBytes` is the size of the
+  // key, or 0.
+  template <uint32_t kKeyBytes = 0>
   Element* find(const uint8_t* key) const {
-    const uint64_t wanted = hash(key);
-    Element* element = buckets_[wanted & mask_];
-    while (element != nullptr &&
-           (element->hash != wanted || std::memcmp(element->key(), key, spec_.key_size) != 0))
-      element = element->chain;
+    const uint32_t bytes = kKeyBytes != 0 ? kKeyBytes : spec_.key_size;
+    const uint64_t hash = hash_of<kKeyBytes>(key);
+    const uint8_t tag = Bucket::tag_of(hash);
+    const Bucket& first = bucket_of(hash);
+    for (uint32_t tries = 1;; ++tries) {
+      const uint32_t version = first.version.load(std::memory_order_acquire);
+      const Bucket* bucket = &first;
+      for (;;) {
+        for (uint32_t left = bucket->match(tag); left != 0; left &= left - 1) {
+          Element* element = element_in(*bucket, static_cast<uint32_t>(std::countr_zero(left)));
+          if (!equal_keys(element->key(), key, bytes)) continue;
+          // The element may have changed keys halfway through the comparison, but not again.
+          if (first.version.load(std::memory_order_acquire) == version ||
+              equal_keys(element->key(), key, bytes)) {
+            return element;
+          }
+        }
+        const uint32_t next = bucket->overflow.load(std::memory_order_acquire);
+        if (next == 0) break;
+        bucket = &buckets_[next];
+      }
+      if (version % 2 == 0 && first.version.load(std::memory_order_acquire) == version) {
+        return nullptr;
+      }
+      if (tries % 64 == 0) std::this_thread::yield();
+    }
+  }
+
+  // For whoever holds the bucket.
+  Place find_place(const uint8_t* key, uint64_t hash) const {
+    const uint8_t tag = Bucket::tag_of(hash);
+    const auto first = static_cast<uint32_t>(hash & mask_);
+    for (uint32_t bucket = first;;) {
+      for (uint32_t left = buckets_[bucket].match(tag); left != 0; left &= left - 1) {
+        const auto slot = static_cast<uint32_t>(std::countr_zero(left));
+        Element* element = element_in(buckets_[bucket], slot);
+        if (equal_keys(element->key(), key, spec_.key_size)) return {first, bucket, slot};
+      }
+      bucket = buckets_[bucket].overflow.load(std::memory_order_acquire);
+      if (bucket == 0) return {first, 0, Place::kNowhere};
+    }
+  }
+
+  static int check_flags(bool exists, uint64_t flags) {
+    if (flags > BPF_EXIST) return -EINVAL;
+    if (flags == BPF_NOEXIST && exists) return -EEXIST;
+    if (flags == BPF_EXIST && !exists) return -ENOENT;
+    return 0;
+  }
+
+  // Counts one more element, unless the map is full.
+  bool count_in() {
+    if (count_.fetch_add(1, std::memory_order_relaxed) < spec_.max_entries) return true;
+    count_.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
+  void count_out() { count_.fetch_sub(1, std::memory_order_relaxed); }
+
+  // An element of the pool, in no bucket yet; null without memory.
+  Element* take() {
+    const uint32_t index = pool_.take();
+    if (index == ElementPool::kNone) return nullptr;
+    Element* element = element_at(index);
+    element->index = index;
     return element;
   }
+  void give_back_to_pool(Element* element) { pool_.give_back(element->index); }
 
-  static int check_flags(const Element* existing, uint64_t flags) {
-    if (flags > BPF_EXIST) return -EINVAL;
-    if (flags == BPF_NOEXIST && existing != nullptr) return -EEXIST;
-    if (flags == BPF_EXIST && existing == nullptr) return -ENOENT;
-    return 0;
+  // The functions below are for whoever holds the bucket.
+
+  // Puts an element that has key and value into the chain of its hash.
+  void insert(Element* element, uint64_t hash) {
+    const auto first = static_cast<uint32_t>(hash & mask_);
+    uint32_t bucket = first;
+    while (buckets_[bucket].full()) {
+      uint32_t next = buckets_[bucket].overflow.load(std::memory_order_relaxed);
+      if (next == 0) {
+        next = take_overflow();
+        buckets_[bucket].overflow.store(next, std::memory_order_release);
+      }
+      bucket = next;
+    }
+    element->bucket = first;
+    const auto slot = static_cast<uint32_t>(std::countr_zero(buckets_[bucket].match(0)));
+    buckets_[bucket].put(slot, element->index, Bucket::tag_of(hash));
   }
 
-  // Flags against what is there, in the kernel's order of errors.
-  int check_update(const Element* existing, uint64_t flags) const {
-    if (const int error = check_flags(existing, flags)) return error;
-    if (existing == nullptr && count_ == spec_.max_entries) return -E2BIG;
-    return 0;
+  // Puts `fresh`, which has the same key, where an element is.
+  void replace(const Place& place, Element* fresh) {
+    spec_.fields.zero_timer(value_of(element_in(place)));
+    fresh->bucket = place.first;
+    buckets_[place.bucket].slots[place.slot].store(fresh->index, std::memory_order_release);
   }
 
-  // An element of the pool, in no list yet; null without memory.
-  Element* take() {
-    uint8_t* memory = pool_.take();
-    return memory != nullptr ? reinterpret_cast<Element*>(memory + front_bytes_) : nullptr;
-  }
-  // The element of a key that a program looks up; null where there is none.
-  virtual Element* find_for_program(const uint8_t* key) { return find(key); }
-  // What becomes of an element that has left the table.
-  virtual void give_back(Element* element) {
-    pool_.give_back(reinterpret_cast<uint8_t*>(element) - front_bytes_);
-  }
-  // Copies the element's value as user space sees it; `locked` asks for its bpf_spin_lock.
-  virtual void read(Element* element, uint8_t* value, bool locked) = 0;
-
-  void unlink(Element* element) {
-    spec_.fields.zero_timer(value_of(element));
-    *link_to(element) = element->chain;
-    (element->previous != nullptr ? element->previous->next : first_) = element->next;
-    (element->next != nullptr ? element->next->previous : last_) = element->previous;
-    --count_;
+  void unlink(const Place& place) {
+    spec_.fields.zero_timer(value_of(element_in(place)));
+    buckets_[place.bucket].set_tag(place.slot, 0);
+    if (place.bucket != place.first && buckets_[place.bucket].used() == 0)
+      give_back_overflow(place);
   }
 
-  void remove(Element* element) {
-    unlink(element);
-    give_back(element);
+  // The place of an element that is in the table.
+  Place place_of(const Element* element) const {
+    for (uint32_t bucket = element->bucket;;) {
+      const Bucket& here = buckets_[bucket];
+      for (uint32_t left = here.used(); left != 0; left &= left - 1) {
+        const auto slot = static_cast<uint32_t>(std::countr_zero(left));
+        if (here.slots[slot].load(std::memory_order_relaxed) == element->index) {
+          return {element->bucket, bucket, slot};
+        }
+      }
+      bucket = here.overflow.load(std::memory_order_relaxed);
+    }
   }
-
-  void insert(Element* element, const uint8_t* key) {
-    set_key(element, key);
-    Element** bucket = &buckets_[element->hash & mask_];
-    element->chain = std::exchange(*bucket, element);
-    element->next = nullptr;
-    element->previous = std::exchange(last_, element);
-    (element->previous != nullptr ? element->previous->next : first_) = element;
-    ++count_;
-  }
-
-  // Puts `fresh` where `old` is, in bucket and order.
-  void replace(Element* old, Element* fresh, const uint8_t* key) {
-    spec_.fields.zero_timer(value_of(old));
-    set_key(fresh, key);
-    *link_to(old) = fresh;
-    fresh->chain = old->chain;
-    fresh->previous = old->previous;
-    fresh->next = old->next;
-    (fresh->previous != nullptr ? fresh->previous->next : first_) = fresh;
-    (fresh->next != nullptr ? fresh->next->previous : last_) = fresh;
-  }
-
-  std::mutex mutex_;
+  Bucket& first_bucket(const Element* element) const { return buckets_[element->bucket]; }
 
  private:
-  int copy_out(const uint8_t* key, uint8_t* value, uint64_t flags, bool then_remove) {
-    const bool locked = flags == BPF_F_LOCK && spec_.fields.has_spin_lock();
-    if (flags != 0 && !locked) return -EINVAL;
-    const std::lock_guard lock(mutex_);
-    Element* element = find(key);
-    if (element == nullptr) return -ENOENT;
-    read(element, value, locked);
-    if (then_remove) remove(element);
-    return 0;
+  // Buckets that chains go on in. A free one has no tags, and leads to the next free one: readers
+  // that are still on their way through it find nothing, and then that the version has changed.
+  uint32_t take_overflow() {
+    const std::lock_guard lock(overflow_lock_);
+    if (free_overflow_ == 0) return next_overflow_++;
+    const uint32_t bucket = free_overflow_;
+    free_overflow_ = buckets_[bucket].overflow.load(std::memory_order_relaxed);
+    buckets_[bucket].overflow.store(0, std::memory_order_release);
+    return bucket;
+  }
+  void give_back_overflow(const Place& empty) {
+    uint32_t before = empty.first;
+    while (buckets_[before].overflow.load(std::memory_order_relaxed) != empty.bucket)
+      before = buckets_[before].overflow.load(std::memory_order_relaxed);
+    Bucket& bucket = buckets_[empty.bucket];
+    buckets_[before].overflow.store(bucket.overflow.load(std::memory_order_relaxed),
+                                    std::memory_order_release);
+    const std::lock_guard lock(overflow_lock_);
+    bucket.overflow.store(free_overflow_, std::memory_order_release);
+    free_overflow_ = empty.bucket;
   }
 
-  // The key may be the program's pointer into the very element that is replaced.
-  void set_key(Element* element, const uint8_t* key) const {
-    element->hash = hash(key);
-    std::memmove(element->key(), key, spec_.key_size);
+  void read_key(uint8_t* to, Element* element) const {
+    for (uint32_t at = 0; at < spec_.key_size; at += 8) {
+      const uint64_t word = load_word(element->key() + at);
+      std::memcpy(to + at, &word, std::min(8u, spec_.key_size - at));
+    }
   }
 
-  Element** link_to(const Element* element) {
-    Element** link = &buckets_[element->hash & mask_];
-    while (*link != element) link = &(*link)->chain;
-    return link;
-  }
-
-  size_t front_bytes_;
   uint64_t key_bytes_;
   uint64_t seed_;
-  uint32_t mask_;
+  uint64_t mask_;
   MemoryBlock bucket_block_;
-  Element** buckets_;
+  Bucket* buckets_;
+  SpinLock overflow_lock_;
+  uint32_t next_overflow_;
+  uint32_t free_overflow_ = 0;
+  std::atomic<uint32_t> count_ = 0;
   ElementPool pool_;
-  Element* first_ = nullptr;
-  Element* last_ = nullptr;
-  uint32_t count_ = 0;
+  uint8_t* elements_;
+  size_t stride_;
 };
-
-// Over HashTable or a table made of it: one value for each key.
-template <class Table>
-class SingleValues : public Table {
- public:
-  SingleValues(const MapSpec& spec, const MapContext& context, MemoryBlock buckets)
-      : Table(spec, context, round_up_8(spec.value_size), std::move(buckets)) {}
-
-  uint8_t* lookup(const uint8_t* key, uint32_t) override {
-    const std::lock_guard lock(this->mutex_);
-    Element* element = this->find_for_program(key);
-    return element != nullptr ? this->value_of(element) : nullptr;
-  }
-
-  int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) override {
-    return this->update(key, value, flags, 0);
-  }
-
- protected:
-  // Into an element that no key had before. The value may be the program's stale pointer into it.
-  void write(Element* element, const uint8_t* value) {
-    this->spec_.fields.copy(this->value_of(element), value, this->spec_.value_size);
-    this->spec_.fields.zero(this->value_of(element));
-  }
-
- private:
-  void read(Element* element, uint8_t* value, bool locked) override {
-    uint8_t* stored = this->value_of(element);
-    if (locked) {
-      this->spec_.fields.copy_locked(value, stored, this->spec_.value_size, stored);
-    } else {
-      this->spec_.fields.copy(value, stored, this->spec_.value_size);
-    }
-    this->spec_.fields.zero(value);
-  }
-};
-
-// The same with a value for each CPU, written in place. A derived class finds or makes the element
-// of a store().
-template <class Table>
-class PercpuValues : public Table {
- public:
-  PercpuValues(const MapSpec& spec, const MapContext& context, MemoryBlock buckets)
-      : Table(spec, context, round_up_8(spec.value_size) * context.possible_cpus,
-              std::move(buckets)),
-        stride_(round_up_8(spec.value_size)) {}
-
-  uint32_t user_value_size() const override {
-    return static_cast<uint32_t>(stride_ * this->possible_cpus_);
-  }
-
-  uint8_t* lookup(const uint8_t* key, uint32_t cpu) override {
-    const std::lock_guard lock(this->mutex_);
-    Element* element = cpu < this->possible_cpus_ ? this->find_for_program(key) : nullptr;
-    return element != nullptr ? slot(element, cpu) : nullptr;
-  }
-
-  int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
-    if (cpu >= this->possible_cpus_) return -EINVAL;
-    return store(key, {value, cpu, false}, flags);
-  }
-
-  int user_update(const uint8_t* key, const uint8_t* value, uint64_t flags) override {
-    return store(key, {value, 0, true}, flags);
-  }
-
- protected:
-  // The value of one CPU, or those of all, stored from `cpu`.
-  struct Values {
-    const uint8_t* bytes;
-    uint32_t cpu;
-    bool all;
-  };
-  virtual int store(const uint8_t* key, const Values& values, uint64_t flags) = 0;
-
-  // A fresh element gets zeros for the CPUs that have no value. A program's value may be its stale
-  // pointer into the element.
-  void write(Element* element, const Values& values, bool fresh) {
-    if (values.all) {
-      std::memcpy(slot(element, 0), values.bytes, user_value_size());
-      return;
-    }
-    const uint32_t size = this->spec_.value_size;
-    if (fresh) {
-      for (uint32_t other = 0; other < this->possible_cpus_; ++other)
-        if (other != values.cpu) std::memset(slot(element, other), 0, stride_);
-      std::memset(slot(element, values.cpu) + size, 0, stride_ - size);
-    }
-    std::memmove(slot(element, values.cpu), values.bytes, size);
-  }
-
- private:
-  void read(Element* element, uint8_t* value, bool) override {
-    std::memcpy(value, slot(element, 0), user_value_size());
-  }
-
-  uint8_t* slot(Element* element, uint32_t cpu) const {
-    return this->value_of(element) + cpu * stride_;
-  }
-
-  uint64_t stride_;
-};
-
-// What BPF_MAP_CREATE answers to the spec of a hash map: 0 or -errno.
-inline int check_hash_spec(const MapSpec& spec, uint32_t allowed, bool lru, bool percpu) {
-  // The kernel's struct htab_elem and struct bucket, whose sizes bound an element and a table.
-  constexpr uint64_t kElementHeader = 48;
-  constexpr uint32_t kMaxBuckets = 1u << 27;
-  if (!flags_valid(spec, allowed)) return -EINVAL;
-  if (lru && (spec.flags & BPF_F_NO_PREALLOC)) return -kErrorNotSupported;
-  // Memory of one node makes no sense where each CPU has its own.
-  const bool per_cpu_memory = percpu || (spec.flags & BPF_F_NO_COMMON_LRU);
-  if ((spec.flags & BPF_F_NUMA_NODE) && per_cpu_memory) return -EINVAL;
-  if (spec.max_entries == 0 || spec.key_size == 0 || spec.value_size == 0) return -EINVAL;
-  if (uint64_t{spec.key_size} + spec.value_size >= kKmallocMax - kElementHeader) return -E2BIG;
-  if (percpu && round_up_8(spec.value_size) > kPercpuValueMax) return -E2BIG;
-  return spec.max_entries > kMaxBuckets ? -E2BIG : 0;
-}
-
-// `value_bytes` is what one key needs for its values.
-template <class Table>
-tl::expected<std::shared_ptr<Map>, int> create_hash_table(const MapSpec& spec,
-                                                          const MapContext& context,
-                                                          uint64_t value_bytes) {
-  const bool preallocated = !(spec.flags & BPF_F_NO_PREALLOC);
-  if (preallocated && spec.max_entries * (spec.key_size + value_bytes) > kMaxMapBytes)
-    return tl::unexpected(-ENOMEM);
-  return MemoryBlock::anonymous(std::bit_ceil(spec.max_entries) * sizeof(Element*))
-      .map([&](MemoryBlock&& buckets) -> std::shared_ptr<Map> {
-        return std::make_shared<Table>(spec, context, std::move(buckets));
-      });
-}
-
-inline constexpr uint32_t kHashFlags =
-    BPF_F_NO_PREALLOC | BPF_F_ZERO_SEED | BPF_F_NUMA_NODE | kAccessFlags;
 
 }  // namespace xnic::vm

@@ -45,7 +45,7 @@ void LruLists::move(Lists& lists, LruNode* node, Kind to) {
   --lists.counts[node->list];
   ++lists.counts[to];
   node->list = to;
-  node->referenced = false;
+  node->unmark();
   step_back_from(lists, node);
   unlink(node);
   lists.rings[to].push_front(node);
@@ -78,7 +78,7 @@ void LruLists::rotate_active(Lists& lists) {
   for (uint32_t i = 0; i < scans_ && node != &active.head; ++i) {
     LruNode* newer = node->previous;
     const bool was_newest = node == newest;
-    move(lists, node, node->referenced ? kActive : kInactive);
+    move(lists, node, node->marked() ? kActive : kInactive);
     if (was_newest) break;
     node = newer;
   }
@@ -99,7 +99,7 @@ void LruLists::rotate_inactive(Lists& lists) {
     }
     newer = node->previous;
     const bool at_stop = node == stop;
-    if (node->referenced) move(lists, node, kActive);
+    if (node->marked()) move(lists, node, kActive);
     if (at_stop) break;
     node = newer;
     ++i;
@@ -123,7 +123,7 @@ void LruLists::shrink(Lists& lists, uint32_t wanted, Ring& free, Kind kind) {
   LruNode* node = inactive.last();
   for (uint32_t i = 0; i < scans_ && evicted < wanted && node != &inactive.head; ++i) {
     LruNode* newer = node->previous;
-    if (node->referenced) {
+    if (node->marked()) {
       move(lists, node, kActive);
     } else {
       evict_to(lists, node, free, kind);
@@ -147,7 +147,7 @@ LruNode* LruLists::take_own(uint32_t cpu) {
     node = pop_free(lists);
   }
   if (node == nullptr) return nullptr;
-  node->referenced = false;
+  node->unmark();
   node->list = kInactive;
   ++lists.counts[kInactive];
   lists.rings[kInactive].push_front(node);
@@ -159,10 +159,10 @@ void LruLists::refill(Local& local) {
   Lists& lists = lists_[0];
   while (!local.pending.empty()) {
     LruNode* node = local.pending.last();
-    const Kind to = node->referenced ? kActive : kInactive;
+    const Kind to = node->marked() ? kActive : kInactive;
     unlink(node);
     node->list = to;
-    node->referenced = false;
+    node->unmark();
     ++lists.counts[to];
     lists.rings[to].push_front(node);
   }
@@ -188,7 +188,7 @@ LruNode* LruLists::steal(Local& from) {
   if (from.pending.empty()) return nullptr;
   LruNode* victim = from.pending.last();
   for (LruNode* node = victim; node != &from.pending.head; node = node->previous) {
-    if (node->referenced) continue;
+    if (node->marked()) continue;
     victim = node;
     break;
   }
@@ -214,7 +214,7 @@ LruNode* LruLists::take_common(uint32_t cpu) {
   if (node == nullptr) return nullptr;
   node->cpu = cpu;
   node->list = kLocalPending;
-  node->referenced = false;
+  node->unmark();
   local.pending.push_front(node);
   return node;
 }
@@ -223,7 +223,7 @@ void LruLists::give_back(LruNode* node) {
   if (node->list == kLocalPending) {
     unlink(node);
     node->list = kLocalFree;
-    node->referenced = false;
+    node->unmark();
     locals_[node->cpu].free.push_front(node);
     return;
   }

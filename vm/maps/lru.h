@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -11,7 +12,14 @@ struct LruNode {
   LruNode* next;
   uint32_t cpu;
   uint8_t list;
-  bool referenced;  // looked up or updated since the lists last looked at it
+  // Looked up or updated since the lists last looked at it. Set without the owner's lock.
+  std::atomic<bool> referenced;
+
+  bool marked() const { return referenced.load(std::memory_order_relaxed); }
+  void mark() {
+    if (!marked()) referenced.store(true, std::memory_order_relaxed);
+  }
+  void unmark() { referenced.store(false, std::memory_order_relaxed); }
 };
 
 // The map's side of LruLists.

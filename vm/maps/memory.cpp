@@ -8,14 +8,16 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <new>
+#include <mutex>
 #include <utility>
+
+#include "vm/maps/hash_key.h"
 
 namespace xnic::vm {
 namespace {
 
 constexpr uint64_t kPageSize = 4096;
-constexpr size_t kChunkBytes = 64 << 10;
+constexpr uint64_t kHugePageSize = 2 << 20;
 
 constexpr uint64_t whole_pages(uint64_t bytes) { return (bytes + kPageSize - 1) & -kPageSize; }
 
@@ -25,11 +27,17 @@ tl::expected<MemoryBlock, int> MemoryBlock::map_pages(int fd, uint64_t bytes) {
   const int kind = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, kind | MAP_NORESERVE, fd, 0);
   if (memory == MAP_FAILED) return tl::unexpected(-ENOMEM);
+  // Random lookups in large maps are bound by address translation. Advice: nothing if it fails.
+  if (bytes >= 2 * kHugePageSize) madvise(memory, bytes, MADV_HUGEPAGE);
   return MemoryBlock(static_cast<uint8_t*>(memory), bytes);
 }
 
 tl::expected<MemoryBlock, int> MemoryBlock::anonymous(uint64_t bytes) {
   if (bytes > kMaxMapBytes) return tl::unexpected(-ENOMEM);
+  return reserve(bytes);
+}
+
+tl::expected<MemoryBlock, int> MemoryBlock::reserve(uint64_t bytes) {
   return map_pages(-1, whole_pages(bytes));
 }
 
@@ -46,29 +54,27 @@ MemoryBlock::~MemoryBlock() {
   if (data_ != nullptr) munmap(data_, bytes_);
 }
 
-ElementPool::ElementPool(size_t element_bytes)
-    : element_bytes_((element_bytes + 15) & ~size_t{15}),
-      chunk_elements_(std::max<size_t>(1, kChunkBytes / element_bytes_)),
-      used_in_chunk_(chunk_elements_) {}
-
-uint8_t* ElementPool::take() try {
-  if (!free_.empty()) {
-    uint8_t* element = free_.back();
-    free_.pop_back();
-    return element;
-  }
-  if (used_in_chunk_ == chunk_elements_) {
-    chunks_.push_back(std::make_unique<uint8_t[]>(chunk_elements_ * element_bytes_));
-    // give_back() must not need memory: room for every element there is.
-    const size_t elements = chunks_.size() * chunk_elements_;
-    if (free_.capacity() < elements) free_.reserve(2 * elements);
-    used_in_chunk_ = 0;
-  }
-  return chunks_.back().get() + used_in_chunk_++ * element_bytes_;
-} catch (const std::bad_alloc&) {
-  return nullptr;
+tl::expected<ElementPool, int> ElementPool::make(size_t element_bytes, uint64_t capacity) {
+  const size_t stride = (element_bytes + 15) & ~size_t{15};
+  const uint64_t most = std::min<uint64_t>(kMaxPoolBytes / stride, kNone - 1);
+  const auto count = static_cast<uint32_t>(std::clamp<uint64_t>(capacity, 1, most));
+  return MemoryBlock::reserve(count * stride).map([&](MemoryBlock&& block) {
+    return ElementPool(stride, count, std::move(block));
+  });
 }
 
-void ElementPool::give_back(uint8_t* element) { free_.push_back(element); }
+uint32_t ElementPool::take() {
+  const std::lock_guard lock(*lock_);
+  if (first_free_ == kNone) return touched_ < capacity_ ? touched_++ : kNone;
+  const uint32_t index = first_free_;
+  first_free_ = static_cast<uint32_t>(load_word(at(index)));
+  return index;
+}
+
+void ElementPool::give_back(uint32_t index) {
+  const std::lock_guard lock(*lock_);
+  store_word(at(index), first_free_);
+  first_free_ = index;
+}
 
 }  // namespace xnic::vm

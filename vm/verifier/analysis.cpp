@@ -36,7 +36,7 @@ class Analysis {
     finding.index = finding.refusal && in_path_ ? env_.index : UINT32_MAX;
     finding.statistics = statistics_;
     finding.proof = std::move(env_.proof);
-    finding.proof.functions = std::move(env_.stack);
+    finding.proof.functions = env_.stack;
     for (const Type type : env_.base_types) {
       finding.proof.meets_context.push_back(type == Type::context ? 1 : 0);
     }
@@ -55,7 +55,9 @@ class Analysis {
       env_.log.line(
           "verification time {} usec",
           std::chrono::duration_cast<std::chrono::microseconds>(statistics_.time).count());
-      env_.log.line("stack depth {}", fmt::join(env_.stack_bytes, "+"));
+      std::vector<uint32_t> depths;
+      for (const Proof::Function& function : env_.stack) depths.push_back(function.stack_bytes);
+      env_.log.line("stack depth {}", fmt::join(depths, "+"));
     }
     env_.log.line(
         "processed {} insns (limit {}) max_states_per_insn {} total_states {} peak_states {}",
