@@ -76,7 +76,7 @@ void apply_iterator(Environment& env, const IteratorUse& use) {
     case IteratorUse::Kind::begin: {
       Frame& frame = now.frames[use.frame];
       frame.grow((use.slot + 1) * kSlotBytes);
-      uint32_t& most = env.stack_bytes[frame.subprogram];
+      uint32_t& most = env.stack[frame.subprogram].stack_bytes;
       most = std::max(most, (use.slot + 1) * kSlotBytes);
       StackSlot& slot = frame.stack[use.slot];
       slot = {};
