@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "vm/verifier/call.h"
+#include "vm/verifier/effects.h"
 #include "vm/verifier/precision.h"
 
 namespace xnic::vm::verifier {
@@ -61,7 +62,14 @@ Verdict Call::require() {
     return refuse(EACCES, "write into map forbidden");
   }
   if (helper_.returns == Returns::record_or_null) return require_record_size();
-  if (helper_.id == BPF_FUNC_tail_call) return require_nothing_held(env_, "tail_call");
+  if (helper_.id == BPF_FUNC_tail_call) {
+    // Linux jumps straight to a slot that is always the same.
+    const Register& slot = env_.reg(3);
+    const bool known = slot.is_scalar() && slot.number.is_constant() && map_ != nullptr &&
+                       slot.number.bits.value < map_->max_entries;
+    if (known) mark_precise(env_, 3);
+    return require_nothing_held(env_, "tail_call");
+  }
   return {};
 }
 

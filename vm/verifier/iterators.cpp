@@ -59,8 +59,10 @@ Verdict require_iterator(Environment& env, uint32_t number, const Helper& row, I
     if (Verdict v = require_access(env, number, 0, kSlotBytes, Direction::write)) return v;
     use.kind = IteratorUse::Kind::begin;
     const bool taken = use.slot < frame.stack.size() && frame.stack[use.slot].is_iterator();
-    if (!taken) return {};
-    return refuse(EINVAL, "expected uninitialized iter_num as arg #{}", number - 1);
+    if (taken) {
+      return refuse(EINVAL, "expected uninitialized iter_num as arg #{}", number - 1);
+    }
+    return require_plain_stack(env, number, 0, kSlotBytes);
   }
   use.kind = row.returns == Returns::none ? IteratorUse::Kind::end : IteratorUse::Kind::next;
   if (use.slot >= frame.stack.size() || !frame.stack[use.slot].is_iterator()) {
@@ -75,9 +77,6 @@ void apply_iterator(Environment& env, const IteratorUse& use) {
   switch (use.kind) {
     case IteratorUse::Kind::begin: {
       Frame& frame = now.frames[use.frame];
-      frame.grow((use.slot + 1) * kSlotBytes);
-      uint32_t& most = env.stack[frame.subprogram].stack_bytes;
-      most = std::max(most, (use.slot + 1) * kSlotBytes);
       StackSlot& slot = frame.stack[use.slot];
       slot = {};
       slot.bytes.fill(Byte::iterator);
