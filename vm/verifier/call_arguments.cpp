@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "vm/verifier/call.h"
+#include "vm/verifier/effects.h"
 #include "vm/verifier/precision.h"
 
 namespace xnic::vm::verifier {
