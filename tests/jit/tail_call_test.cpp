@@ -124,7 +124,7 @@ TEST_F(JitTailCalls, NeverMeetAProgramThatIsGone) {
   }
   while (runs < 1000) std::this_thread::yield();
   // Each program dies when the next takes its slot, and its code's memory is used again.
-  for (int turn = 0; turn < 500; ++turn) {
+  for (int turn = 0; turn < 100; ++turn) {
     put(0, program(engine, {mov(0, 1 + turn % 2), exit_()}));
   }
   done = true;

@@ -91,12 +91,20 @@ class ProgArray : public Map {
  private:
   // Whether there was a program before.
   bool replace(uint32_t index, std::shared_ptr<const Program> program) {
-    const std::lock_guard lock(writer_);
-    std::shared_ptr<const Program> before = slots_[index].exchange(std::move(program));
-    entries_[index].store(nullptr);
-    if (before == nullptr) return false;
-    leaving_.push_back(std::move(before));
-    if (wait_for_grace()) leaving_.clear();
+    std::vector<std::shared_ptr<const Program>> gone;
+    {
+      const std::lock_guard lock(writer_);
+      std::shared_ptr<const Program> before = slots_[index].exchange(std::move(program));
+      entries_[index].store(nullptr);
+      if (before == nullptr) return false;
+      gone.swap(leaving_);
+      gone.push_back(std::move(before));
+    }
+    // A run that is waited for may be noting an entry, and so must not be locked out.
+    if (!wait_for_grace()) {
+      const std::lock_guard lock(writer_);
+      leaving_.insert(leaving_.end(), gone.begin(), gone.end());
+    }
     return true;
   }
 
