@@ -1,9 +1,10 @@
-// Calls of the code generator: helpers, looked-up values in place, tail calls, functions of the
-// program. Test: tests/jit, tests/differential.
+// Calls of the code generator: helpers and kernel functions, looked-up values in place, tail calls,
+// functions of the program. Test: tests/jit, tests/differential.
 #include <algorithm>
 #include <cerrno>
 
 #include "jit/translator.h"
+#include "vm/kfunc.h"
 #include "vm/maps/prog_array.h"
 
 namespace xnic::jit {
@@ -28,6 +29,10 @@ uint32_t Translator::call(uint32_t index) {
   check_limit(index);
   if (vm::calls_subprogram(insn)) {
     a_.call(function_at(static_cast<uint32_t>(int64_t{index} + 1 + insn.imm)).entry);
+    return index + 1;
+  }
+  if (insn.src_reg == vm::kPseudoKfuncCall) {
+    call_helper(vm::find_kfunc(insn.imm)->row);
     return index + 1;
   }
   if (insn.imm == BPF_FUNC_tail_call) {

@@ -17,11 +17,6 @@ std::string objection(const vm::Program& program) {
   const std::span<const bpf_insn> insns = program.instructions();
   for (uint32_t i = 0; i < insns.size(); i += vm::slots(insns[i])) {
     if (!proof.reaches(i)) continue;
-    const vm::Kind kind = vm::opcode(insns[i]).kind;
-    if (kind == vm::Kind::call && insns[i].src_reg == vm::kPseudoKfuncCall) {
-      return fmt::format("program {}, {}: machine code has no calls of kernel functions",
-                         program.name(), vm::describe_instruction(program, i));
-    }
     if (proof.meets_context[i] == 0) continue;
     const uint32_t width = vm::opcode(insns[i]).width;
     const vm::ContextField* field =

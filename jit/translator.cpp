@@ -3,7 +3,7 @@
 // in program order. Every function keeps the System V convention but for r12, the Invocation, so
 // that calls between functions, of helpers and of callbacks are plain calls. Instructions that no
 // path reaches are left out, as are the jumps to them.
-// Left out: other machines than x86-64; kernel functions.
+// Left out: other machines than x86-64.
 // Test: tests/jit, against the interpreter; tests/differential, against Linux.
 #include "jit/translator.h"
 

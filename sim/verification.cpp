@@ -133,8 +133,10 @@ void judge(const Source& source, bool keep_log, ProgramVerdict& row) {
     row.why = trial.error().message;
     return;
   }
-  const std::unique_ptr<char[]> log(keep_log ? new char[kOwnLogBytes] : nullptr);
-  const int error = trial->load(row.name, log.get(), kOwnLogBytes, kLogStates);
+  // Without a log libbpf would load what is refused once more, to have one.
+  const std::unique_ptr<char[]> log(new char[kOwnLogBytes]);
+  const int error =
+      trial->load(row.name, log.get(), kOwnLogBytes, keep_log ? kLogStates : kLogPath);
   std::optional<vm::Judgement>& judgement = own.kernel.judgement;
   const bool judged = judgement && judgement->program == row.name.substr(0, kNameBytes);
   if (!judged || (error != 0 && !judgement->rejection && !vm::refused_program().empty())) {

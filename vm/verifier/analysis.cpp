@@ -37,6 +37,7 @@ class Analysis {
     finding.index = finding.refusal && in_path_ ? env_.index : UINT32_MAX;
     finding.statistics = statistics_;
     finding.proof = std::move(env_.proof);
+    finding.proof.functions = env_.stack;
     for (const Type type : env_.base_types) {
       finding.proof.meets_context.push_back(type == Type::context ? 1 : 0);
     }
@@ -47,7 +48,6 @@ class Analysis {
       finding.state = std::move(env_.now);
     }
     if (env_.log.tells_anything()) tell_statistics();
-    finding.proof.functions = std::move(env_.stack);
     finding.log = env_.log.take();
     return finding;
   }

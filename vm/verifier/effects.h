@@ -26,6 +26,8 @@ struct Stored {
   const Register* value = nullptr;
 };
 void write_stack(Environment& env, uint32_t base, int32_t offset, uint32_t size, Stored stored);
+// Notes it for the proof if any of the bytes were never written: a helper that fails may leave them.
+void note_unwritten(Environment& env, uint32_t base, uint32_t size);
 // Another function reads the bytes and, if `writable`, may leave anything in them.
 void lend_stack(Environment& env, uint32_t base, uint32_t size, bool writable);
 

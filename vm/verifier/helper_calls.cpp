@@ -40,6 +40,9 @@ void Call::note_proof() {
 
 // The helper writes every byte.
 void Call::fill(const Lent& memory) {
+  if (memory.size != 0 && env_.reg(memory.number).type == Type::stack) {
+    note_unwritten(env_, memory.number, memory.size);
+  }
   for (uint32_t i = 0; i < memory.size; ++i) {
     write_stack(env_, memory.number, static_cast<int32_t>(i), 1, {});
   }

@@ -204,6 +204,10 @@ void write_stack(Environment& env, uint32_t base, int32_t offset, uint32_t size,
   }
 }
 
+void note_unwritten(Environment& env, uint32_t base, uint32_t size) {
+  note_unwritten(env, span_of(env, base, 0, size));
+}
+
 void lend_stack(Environment& env, uint32_t base, uint32_t size, bool writable) {
   const Span span = span_of(env, base, 0, size);
   note_read(env, span);
