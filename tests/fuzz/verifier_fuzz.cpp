@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "vm/interpreter.h"
+#include "vm/isa.h"
 #include "vm/map.h"
 #include "vm/verifier.h"
 

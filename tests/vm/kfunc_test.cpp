@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "tests/support/bpf_host.h"
+#include "tests/vm/kfunc_ids.h"
 #include "tests/vm/two_sides.h"
 #include "vm/btf.h"
 #include "vm/interpreter.h"
@@ -30,29 +31,6 @@ namespace {
 
 constexpr uint32_t kNic0 = 2;
 constexpr uint32_t kFar0 = 3;
-
-// The ids of functions in the types of either kernel.
-class FunctionIds {
- public:
-  explicit FunctionIds(bool real) : real_(real ? btf__load_vmlinux_btf() : nullptr) {}
-  ~FunctionIds() { btf__free(real_); }
-  FunctionIds(const FunctionIds&) = delete;
-  FunctionIds& operator=(const FunctionIds&) = delete;
-
-  int32_t operator[](std::string_view name) const {
-    if (real_ == nullptr) return static_cast<int32_t>(vm::kernel_types().function_id(name));
-    return btf__find_by_name_kind(real_, std::string(name).c_str(), BTF_KIND_FUNC);
-  }
-
- private:
-  btf* real_;
-};
-
-bpf_insn call_kfunc(const FunctionIds& ids, std::string_view name) {
-  bpf_insn insn = call(ids[name]);
-  insn.src_reg = BPF_PSEUDO_KFUNC_CALL & 0xf;
-  return insn;
-}
 
 Instructions load_map_value(Register to, int fd) {
   Instructions both = load_map(to, fd);
@@ -110,7 +88,7 @@ class KfuncAgainstKernel : public testing::Test {
   static constexpr KfuncSide::How kBound{BPF_PROG_TYPE_XDP, vm::uapi::kDeviceBoundOnly, kNic0};
 
   vm::Interpreter engine_;
-  vm::Kernel kernel_{engine_, {.verify_values = true}};
+  vm::Kernel kernel_{engine_};
   EmulatedKernel emulated_{kernel_};
   RealKernel real_;
   KfuncSide ours_{emulated_, false};

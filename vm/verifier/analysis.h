@@ -36,7 +36,7 @@ struct Finding {
 // Follows every path of a program that has passed the structural checks of vm/verifier.cpp, with
 // what is known of each register and stack slot, and ends paths that can bring nothing new. This
 // is abstract interpretation in the steps of kernel/bpf/verifier.c, so that verdicts agree: as for
-// a privileged program, which may leak pointers. Left out: kernel functions, dynptrs, iterators,
+// a privileged program, which may leak pointers. Left out: dynptrs, other iterators than bpf_iter_num,
 // kptrs, arenas. A program may be larger in branches than Linux likes: there is no limit to the
 // paths that wait, only to the instructions that are analysed (1,000,000).
 // Test: tests/vm/verifier/analysis_test.cpp, and the comparison of verdicts in tests/verdicts.
