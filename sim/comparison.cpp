@@ -61,7 +61,9 @@ Result<Witnesses> call_witnesses(const std::string& path, vm::Engine& engine, ui
     if (called) called = call(seed, ahead, "time: at another one it differs here, too");
   }
   for (uint64_t i = 1; i <= kOtherSeeds; ++i) {
-    if (called) called = call(seed + i, 0, "random numbers: with others it differs here, too");
+    if (called)
+      called =
+          call(seed + i, 0, "random numbers or hash order: with another seed it differs here, too");
   }
   if (!called) return tl::unexpected(called.error());
   for (size_t i = 0; i < kOtherRuns; ++i) {

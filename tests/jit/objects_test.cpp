@@ -97,7 +97,9 @@ class Machine {
       while (map.spec().key_size != 0 && map.next_key(last, key.data()) == 0) {
         last = key.data();
         Bytes value(map.user_value_size());
-        if (map.user_lookup(key.data(), value.data(), 0) != 0) value.clear();
+        // Ids go by what the kernel made before, which libbpf's first questions are part of.
+        const bool ids = map.inner_spec() != nullptr || map.spec().type == BPF_MAP_TYPE_PROG_ARRAY;
+        if (map.user_lookup(key.data(), value.data(), 0) != 0 || ids) value.clear();
         value.insert(value.begin(), key.begin(), key.end());
         result.push_back(std::move(value));
       }

@@ -76,7 +76,7 @@ TEST(VerifyCommand, PrintsTheStateBeforeEachInstructionWithTheLog) {
   EXPECT_EQ(ran.code, 3);
   EXPECT_THAT(ran.out, HasSubstr("log of off_by_one\n0: "));
   EXPECT_THAT(ran.out, HasSubstr("R1=ctx()"));
-  EXPECT_THAT(ran.out, HasSubstr("R10=fp+0"));
+  EXPECT_THAT(ran.out, HasSubstr("R10=fp0"));
 }
 
 TEST(VerifyCommand, PrintsBothVerdictsAgainstTheKernel) {
