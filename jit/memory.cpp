@@ -74,6 +74,14 @@ void Translator::restore_arguments() {
   for (size_t i = std::size(kUnsaved); i-- > 0;) a_.pop(host_register(kUnsaved[i]));
 }
 
+bool Translator::asks_program_type(uint32_t index) const {
+  const Opcode& op = vm::opcode(insns_[index]);
+  const bool stores = op.kind == Kind::store || op.kind == Kind::store_immediate;
+  const auto field =
+      plain_field(program_.type(), static_cast<uint32_t>(insns_[index].off), op.width);
+  return !field || (stores && !field->writable);
+}
+
 void Translator::load_context(uint32_t index) {
   const bpf_insn& insn = insns_[index];
   const Opcode& op = vm::opcode(insn);
@@ -104,8 +112,8 @@ void Translator::store_context(uint32_t index) {
   const Opcode& op = vm::opcode(insn);
   const Gp& base = host_register(insn.dst_reg);
   const auto offset = static_cast<uint32_t>(insn.off);
-  const auto field = plain_field(program_.type(), offset, op.width);
-  if (field && field->writable) {
+  if (!asks_program_type(index)) {
+    const auto field = plain_field(program_.type(), offset, op.width);
     const x86::Mem to = place(base, static_cast<int32_t>(field->offset), field->size);
     if (op.kind == Kind::store_immediate) {
       a_.mov(to, Imm(insn.imm));

@@ -41,6 +41,7 @@ Translator::Translator(const vm::Program& program, bool counts, const FunctionEn
       a_(&code),
       bmi2_(asmjit::CpuInfo::host().features().x86().hasBMI2()) {
   a_.setErrorHandler(&refusals_);
+  a_.addEncodingOptions(asmjit::EncodingOptions::kOptimizedAlign);
 }
 
 Result<Translation> Translator::run() {
@@ -115,7 +116,8 @@ void Translator::survey(Function& function) {
     registers |= 1u << insn.dst_reg;
     if (kind != Kind::load_immediate && kind != Kind::call) registers |= 1u << insn.src_reg;
     const bool calls_c = (kind == Kind::call && !vm::calls_subprogram(insn)) ||
-                         kind == Kind::load_packet || program_.proof().meets_context[i] != 0;
+                         kind == Kind::load_packet ||
+                         (program_.proof().meets_context[i] != 0 && asks_program_type(i));
     function.calls = function.calls || kind == Kind::call || calls_c;
     needs_invocation_ = needs_invocation_ || calls_c;
     function.loops = function.loops || kind == Kind::may_goto;
@@ -270,6 +272,8 @@ uint32_t Translator::instruction(uint32_t index) {
       load_constant(host_register(insn.dst_reg), vm::immediate64(insn, insns_[index + 1]));
       return next;
     case Kind::load:
+      if (const uint32_t behind = assembled_load(index); behind != index) return behind;
+      [[fallthrough]];
     case Kind::load_signed:
       program_.proof().meets_context[index] != 0 ? load_context(index) : load_memory(index);
       return next;

@@ -107,10 +107,15 @@ class Translator {
   void bit_and(const bpf_insn& insn, const vm::Opcode& op);
   void byte_swap(const bpf_insn& insn, const vm::Opcode& op);
 
+  // assembled_loads.cpp
+  uint32_t assembled_load(uint32_t index);
+
   // memory.cpp
   void load(const Gp& to, const x86::Mem& from, uint32_t size);
   void load_memory(uint32_t index);
   void store_memory(uint32_t index);
+  // Whether the access to the context takes a call.
+  bool asks_program_type(uint32_t index) const;
   void load_context(uint32_t index);
   void store_context(uint32_t index);
   void save_arguments();

@@ -191,6 +191,72 @@ TEST(Jit, AgreesWithTheInterpreterOnRandomPrograms) {
   }
 }
 
+// A value put together byte by byte, in either order, with all that may keep it from being loaded
+// whole: a byte that is missing, one twice, a part that is wanted afterwards.
+TEST(Jit, AssemblesBytesAsTheProgramDoes) {
+  jit::JitEngine jit;
+  vm::Interpreter interpreter;
+  vm::Packet packet;
+  std::mt19937 random(7);
+  for (int turn = 0; turn < 3000; ++turn) {
+    const bool wide = random() % 2 == 0;
+    const uint32_t parts = 2u << random() % (wide ? 3 : 2);
+    const int alu_class = wide ? BPF_ALU64 : BPF_ALU;
+    Code code = load64(1, random() * 0x100000001ull) + store(BPF_DW, 10, 1, -8);
+    const bool big_endian = random() % 2 == 0;
+    for (uint32_t i = 0; i < parts; ++i) {
+      const int to = i == 0 ? 0 : 2;
+      uint32_t byte = big_endian ? parts - 1 - i : i;
+      if (random() % 16 == 0) byte = random() % 8;
+      code.push_back(load(BPF_B, to, 10, static_cast<int>(byte) - 8));
+      const bool off_by_one = random() % 24 == 0 && i + 1 < parts;
+      if (i != 0) {
+        code.push_back(insn(alu_class | BPF_LSH | BPF_K, to, 0, 0,
+                            static_cast<int32_t>(8 * (i + (off_by_one ? 1 : 0)))));
+        code.push_back(insn(alu_class | BPF_OR | BPF_X, 0, to, 0, 0));
+      }
+    }
+    if (random() % 4 == 0) code.push_back(alu64_reg(BPF_ADD, 0, 2));
+    code.push_back(exit_());
+    auto program = follow(code);
+    ASSERT_TRUE(program) << program.error().message;
+    ASSERT_EQ(run(jit, **program, packet), run(interpreter, **program, packet)) << text(**program);
+  }
+}
+
+// Rotations as compilers write them, and what only looks like one.
+TEST(Jit, RotatesAsTheProgramDoes) {
+  jit::JitEngine jit;
+  vm::Interpreter interpreter;
+  vm::Packet packet;
+  std::mt19937 random(9);
+  for (int turn = 0; turn < 3000; ++turn) {
+    const bool wide = random() % 2 == 0;
+    const int alu_class = wide ? BPF_ALU64 : BPF_ALU;
+    const int32_t bits = wide ? 64 : 32;
+    const auto by = static_cast<int32_t>(1 + random() % static_cast<uint32_t>(bits - 1));
+    const int32_t rest = random() % 8 == 0 ? (by + 1) % bits : bits - by;
+    const bool left_first = random() % 2 == 0;
+    const int first = left_first ? BPF_LSH : BPF_RSH;
+    const int second = random() % 8 == 0 ? first : (left_first ? BPF_RSH : BPF_LSH);
+    const bool copies_again = random() % 2 == 0;
+    const int to = copies_again ? 3 : 1;
+    Code code = load64(1, random() * 0x100000001ull + random());
+    code.push_back(insn(alu_class | BPF_MOV | BPF_X, 2, 1, 0, 0));
+    code.push_back(insn(alu_class | first | BPF_K, 2, 0, 0, by));
+    if (copies_again) code.push_back(insn(alu_class | BPF_MOV | BPF_X, 3, 1, 0, 0));
+    code.push_back(insn(alu_class | second | BPF_K, to, 0, 0, rest));
+    code.push_back(insn(alu_class | BPF_OR | BPF_X, to, 2, 0, 0));
+    code.push_back(mov_reg(0, to));
+    code.push_back(alu64_reg(BPF_XOR, 0, 1));
+    if (random() % 4 == 0) code.push_back(alu64_reg(BPF_ADD, 0, 2));
+    code.push_back(exit_());
+    auto program = follow(code);
+    ASSERT_TRUE(program) << program.error().message;
+    ASSERT_EQ(run(jit, **program, packet), run(interpreter, **program, packet)) << text(**program);
+  }
+}
+
 TEST(Jit, EndsALoopThatTakesTooLongWithTheInterpretersFault) {
   jit::JitEngine jit;
   vm::Interpreter interpreter;
