@@ -26,9 +26,8 @@
 // that come or go while it walks may be missed or shown twice.
 namespace xnic::vm {
 
-// A key with its values, in the pool.
+// A key with its values, in the pool, whose link takes the first 8 bytes while the element is free.
 struct Element {
-  uint64_t link;    // the pool's
   uint32_t index;   // in the pool
   uint32_t bucket;  // first of the chain that it is in
 
@@ -45,8 +44,10 @@ struct TableMemory {
   // For `entries` elements of `element_bytes`, and `spares` more. -ENOMEM without address space.
   static tl::expected<TableMemory, int> make(uint64_t entries, size_t element_bytes,
                                              uint64_t spares) {
-    // Four to eight of a bucket's eleven slots taken when full; a chain for a few in a thousand.
-    const uint64_t count = std::bit_ceil(entries / 8 + 1);
+    // Two to four of a bucket's eleven slots are taken when the map is full: hardly ever does a
+    // lookup meet a second element of its tag, or a chain, which would be a branch that the CPU
+    // guesses wrong while it waits for memory.
+    const uint64_t count = std::bit_ceil(entries / 4 + 1);
     const uint64_t overflow = entries + 1;
     return MemoryBlock::reserve((count + overflow) * sizeof(Bucket)).and_then([&](MemoryBlock&& b) {
       return ElementPool::make(element_bytes, entries + spares).map([&](ElementPool&& pool) {
