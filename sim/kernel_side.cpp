@@ -108,9 +108,10 @@ Result<void> KernelSide::load(const std::string& path, std::span<const uint8_t> 
   vm::listen_to_libbpf();
   if (const int error = bpf_object__load(file_->object()); error != 0) {
     const std::string refused = vm::refused_program();
-    if (!refused.empty() && kernel_ && kernel_->judgement && kernel_->judgement->rejection) {
+    const vm::Judgement* judgement = kernel_ ? kernel_->judgement_of(refused) : nullptr;
+    if (judgement != nullptr && judgement->rejection) {
       return fail(ExitCode::program_rejected, "rejected by {}: {}: program {}: {}", name(), path,
-                  refused, vm::words_of(*kernel_->judgement->rejection));
+                  refused, vm::words_of(*judgement->rejection));
     }
     return fail(ExitCode::program_rejected, "rejected by {}: {}: {}: {}", name(), path,
                 std::strerror(-error), vm::last_libbpf_words());

@@ -24,7 +24,6 @@
 namespace xnic::sim {
 namespace {
 
-constexpr size_t kNameBytes = BPF_OBJ_NAME_LEN - 1;
 constexpr size_t kOwnLogBytes = 80u << 20;  // more than the verifier writes
 constexpr size_t kLinuxLogBytes = 16u << 20;
 constexpr uint32_t kLogPath = 1;  // bits of bpf(2)'s log_level
@@ -137,17 +136,17 @@ void judge(const Source& source, bool keep_log, ProgramVerdict& row) {
   const std::unique_ptr<char[]> log(new char[kOwnLogBytes]);
   const int error =
       trial->load(row.name, log.get(), kOwnLogBytes, keep_log ? kLogStates : kLogPath);
-  std::optional<vm::Judgement>& judgement = own.kernel.judgement;
-  const bool judged = judgement && judgement->program == row.name.substr(0, kNameBytes);
-  if (!judged || (error != 0 && !judgement->rejection && !vm::refused_program().empty())) {
+  const vm::Judgement* judgement = own.kernel.judgement_of(row.name);
+  if (judgement == nullptr ||
+      (error != 0 && !judgement->rejection && !vm::refused_program().empty())) {
     row.why = error == 0 ? "libbpf did not load it"
                          : fmt::format("it cannot be loaded: {}", vm::first_libbpf_words());
     return;
   }
   row.statistics = judgement->statistics;
-  if (keep_log) row.log = std::move(judgement->log);
+  if (keep_log) row.log = judgement->log;
   row.verdict = judgement->rejection ? Verdict::rejected : Verdict::accepted;
-  row.rejection = std::move(judgement->rejection);
+  row.rejection = judgement->rejection;
   if (!row.rejection) return;
   const std::string_view said = row.rejection->said;
   constexpr std::string_view kUnknown = "invalid func unknown#";

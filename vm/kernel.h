@@ -6,9 +6,11 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -189,8 +191,14 @@ class Kernel : public MapResolver, public ObjectResolver {
   ObjectTable<Link> links;
   Bpffs bpffs;
   LiveFrames live_frames;
-  // What the verifier said of the program that was last asked for; nothing before the first.
-  std::optional<Judgement> judgement;
+  // What the verifier said of each program that was asked for, the last time, by the name that
+  // bpf(2) keeps. libbpf loads programs of its own in between, to see what the kernel can do.
+  std::map<std::string, Judgement, std::less<>> judgements;
+  // By a name that may be longer; null for a program that was never asked for.
+  const Judgement* judgement_of(std::string_view program) const {
+    const auto found = judgements.find(program.substr(0, BPF_OBJ_NAME_LEN - 1));
+    return found == judgements.end() ? nullptr : &found->second;
+  }
 
  private:
   Result<std::shared_ptr<Map>> restore_map(const std::string& file);

@@ -22,10 +22,11 @@ namespace {
 constexpr uint32_t kPinObject = 1;  // PIN_OBJECT_NS and PIN_GLOBAL_NS of iproute2
 constexpr uint32_t kPinGlobal = 2;
 
-// Why the program that was loaded last is refused.
-std::string refusal_words(const Kernel& kernel, int error) {
-  const bool said = kernel.judgement && kernel.judgement->rejection;
-  return said ? words_of(*kernel.judgement->rejection) : std::strerror(-error);
+// Why the program is refused.
+std::string refusal_words(const Kernel& kernel, const std::string& program, int error) {
+  const Judgement* judgement = kernel.judgement_of(program);
+  const bool said = judgement != nullptr && judgement->rejection;
+  return said ? words_of(*judgement->rejection) : std::strerror(-error);
 }
 
 }  // namespace
@@ -184,7 +185,7 @@ Result<void> Object::load_into_kernel() {
   if (const int error = bpf_object__load(file_->object()); error != 0) {
     if (const std::string name = refused_program(); !name.empty()) {
       return fail(ExitCode::program_rejected, "{}: program {} is rejected: {}", path_, name,
-                  refusal_words(kernel_, error));
+                  refusal_words(kernel_, name, error));
     }
     return fail(ExitCode::bad_input, "{}: cannot be loaded: {}", path_, first_libbpf_words());
   }

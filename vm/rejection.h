@@ -83,7 +83,6 @@ std::string headline_of(const Rejection& rejection);
 
 // What the verifier of a Kernel said of one program.
 struct Judgement {
-  std::string program;  // its name, of which bpf(2) keeps 15 characters
   std::optional<Rejection> rejection;
   VerifierStatistics statistics;
   std::string log;

@@ -71,6 +71,17 @@ TEST(VerifyCommand, WritesJsonInTheShapeThatIsDocumented) {
   EXPECT_EQ(keys(rejection["path"][0]["at"]), place);
 }
 
+// libbpf loads programs of its own in between where an object has global data.
+TEST(VerifyCommand, JudgesEveryProgramOfTheExamples) {
+  for (const char* name : {"firewall.o", "load_balancer.o", "mark.o", "nat.o"}) {
+    SCOPED_TRACE(name);
+    const Ran ran = xnic({"verify", example(name), "-j"});
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    const json report = json::parse(ran.out);
+    EXPECT_EQ(report["accepted"], report["programs"].size());
+  }
+}
+
 TEST(VerifyCommand, PrintsTheStateBeforeEachInstructionWithTheLog) {
   const Ran ran = xnic({"verify", data_object("refused.o"), "--program", "off_by_one", "--log"});
   EXPECT_EQ(ran.code, 3);

@@ -152,8 +152,8 @@ long prog_load(Kernel& kernel, bpf_attr& attr) {
     fd_array = {user_pointer<const int>(attr.fd_array), length};
   }
 
-  Judgement& judgement = kernel.judgement.emplace();
-  judgement.program = spec.name;
+  Judgement& judgement = kernel.judgements[spec.name];
+  judgement = {};
   const VerifierOptions options{.values = kernel.options().verify_values,
                                 .log_level = attr.log_level,
                                 .possible_cpus = kernel.options().possible_cpus};
