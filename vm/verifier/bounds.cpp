@@ -90,8 +90,8 @@ void Bounds::refine_full_from_low() {
   // Of a sign-extended number whose low part is not negative, the upper part is 0: were it all
   // ones, the number would lie below the smallest that 32 bits hold.
   if (low.smin >= 0 && full.smin >= INT32_MIN && full.smax <= INT32_MAX) {
-    full.keep_signed(low.smin, low.smax);
-    full.keep_unsigned(static_cast<uint64_t>(low.smin), static_cast<uint64_t>(low.smax));
+    // Linux puts the low part's range in the place of the whole one's, even where that was smaller.
+    full = {low.smin, low.smax, static_cast<uint64_t>(low.smin), static_cast<uint64_t>(low.smax)};
     bits = intersection(bits, Tnum::range(full.umin, full.umax));
   }
 }

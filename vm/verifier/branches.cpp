@@ -50,14 +50,12 @@ std::optional<bool> decide(const Register& left, const Register& right, const Op
   return {};
 }
 
-// Everything that an id links.
-void collect_linked(State& state, uint32_t id, std::vector<LinkedRegister>& linked) {
+// Everything that an id links, of registers those that are still read. As in Linux, what both sides
+// of a comparison link takes two places, and what finds none loses its link.
+void collect_linked(Environment& env, uint32_t id, std::vector<LinkedRegister>& linked) {
+  State& state = *env.now;
   const auto add = [&](Register& r, uint32_t frame, bool is_slot, uint32_t number) {
     if (!r.is_scalar() || r.id != id) return;
-    const bool known = std::ranges::any_of(linked, [&](const LinkedRegister& l) {
-      return l.frame == frame && l.is_slot == is_slot && l.number == number;
-    });
-    if (known) return;
     if (linked.size() >= kMostLinked) {
       r.forget_links();
       return;
@@ -66,7 +64,11 @@ void collect_linked(State& state, uint32_t id, std::vector<LinkedRegister>& link
   };
   for (uint32_t f = state.depth() + 1; f-- > 0;) {
     Frame& frame = state.frames[f];
-    for (uint32_t i = 0; i < kFramePointer; ++i) add(frame[i], f, false, i);
+    const uint32_t at = f == state.depth() ? env.index : state.index_in(f);
+    const uint32_t live = env.flow.places[at].live;
+    for (uint32_t i = 0; i < kFramePointer; ++i) {
+      if ((live >> i & 1) != 0) add(frame[i], f, false, i);
+    }
     for (uint32_t i = 0; i < frame.stack.size(); ++i) {
       if (frame.stack[i].has_register()) add(frame.stack[i].value, f, true, i);
     }
@@ -222,9 +224,9 @@ Verdict apply_jump_if(Environment& env, const bpf_insn& insn, uint32_t& next) {
 
   std::vector<LinkedRegister> linked;
   if (op.source_register && right.is_scalar() && right.id != 0) {
-    collect_linked(*env.now, right.id, linked);
+    collect_linked(env, right.id, linked);
   }
-  if (left.is_scalar() && left.id != 0) collect_linked(*env.now, left.id, linked);
+  if (left.is_scalar() && left.id != 0) collect_linked(env, left.id, linked);
   if (linked.size() > 1) env.step().linked = linked;
 
   State& taken = env.branch(target, env.index);

@@ -152,6 +152,12 @@ void assume_common_bits(bool low, bool some, Bounds& a, Bounds& b) {
   if (other == nullptr) return;
   // Which of several bits is set stays open.
   if (some && !std::has_single_bit(asked)) return;
+  // Linux forgets the ranges here, so that they cannot contradict the bits on a branch that no
+  // number takes; what would stay of them must not tell more than Linux knows.
+  if (!some) {
+    other->full = {};
+    other->low = {};
+  }
   const Tnum bits = low ? other->bits.low_half() : other->bits;
   const Tnum known = some ? bits | Tnum::constant(asked) : bits & Tnum::constant(~asked);
   other->bits = low ? other->bits.with_low_half(known) : known;

@@ -157,7 +157,8 @@ Verdict require_sane_offset(const Register& pointer, const Register& moved_by) {
     return refuse(EINVAL, "math between {} pointer and {} is not allowed", type_name(pointer),
                   value);
   }
-  if (moved_by.is_pointer() &&
+  // Of a number, how it differs from those that it is linked to: Linux keeps it in the same place.
+  if ((moved_by.is_pointer() || moved_by.by_delta) &&
       (moved_by.offset >= kMaxVariableOffset || moved_by.offset <= -kMaxVariableOffset)) {
     return refuse(EINVAL, "{} pointer offset {} is not allowed", type_name(pointer),
                   moved_by.offset);

@@ -145,6 +145,13 @@ std::vector<Row> rows() {
                         jump(BPF_JGT, r0, 15, 2), alu(BPF_ADD, r6, r7), load(1, r0, r6, 0)} +
            kEnd,
        0, ""},
+      {"least number forgotten where a bit is ruled out",
+       lookup(0) +
+           Instructions{move(r6, r0), call(BPF_FUNC_get_prandom_u32), jump(BPF_JLT, r0, 3, 5),
+                        jump(BPF_JSET, r0, 64, 4), jump(BPF_JGT, r0, 15, 3), alu(BPF_SUB, r0, 3),
+                        alu(BPF_ADD, r6, r0), load(1, r0, r6, 0)} +
+           kEnd,
+       -EACCES, "R6 min value is negative"},
       {"context at an odd place", Instructions{load(2, r0, r1, 0)} + kEnd, -EACCES,
        "invalid bpf_context access"},
       {"context that was moved", Instructions{alu(BPF_ADD, r1, 4), load(4, r0, r1, 0)} + kEnd,

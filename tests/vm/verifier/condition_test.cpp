@@ -70,19 +70,15 @@ TEST(Condition, OutcomesAndAssumptionsFitEveryNumber) {
           Bounds narrow_a = a;
           Bounds narrow_b = b;
           assume(operation, width, taken, narrow_a, narrow_b);
-          bool possible = false;
+          // They need not lie within what was known before: Linux forgets some of it.
           for (const uint64_t x : left) {
             for (const uint64_t y : right) {
               if (holds(operation, width, x, y) != taken) continue;
-              possible = true;
               ASSERT_NE(known, !taken) << x << " " << int{operation} << " " << y;
               ASSERT_TRUE(narrow_a.contains(x)) << x << " " << int{operation} << " " << y;
               ASSERT_TRUE(narrow_b.contains(y)) << x << " " << int{operation} << " " << y;
             }
           }
-          if (!possible) continue;
-          ASSERT_TRUE(a.covers(narrow_a));
-          ASSERT_TRUE(b.covers(narrow_b));
         }
       }
     }
@@ -104,6 +100,13 @@ TEST(Condition, DecidesAndNarrowsAsLoopsAndBoundsChecksNeed) {
   Bounds bit = Bounds::constant(4);
   assume(BPF_JSET, 8, false, flags, bit);
   EXPECT_EQ(outcome(BPF_JSET, 8, flags, Bounds::constant(4)), false);
+  // As Linux has it, what is left are the bits alone.
+  Bounds above = Bounds::unknown();
+  above.full.keep_unsigned(9, 100);
+  above.sync();
+  assume(BPF_JSET, 8, false, above, bit);
+  EXPECT_EQ(above.full.umin, 0u);
+  EXPECT_EQ(above.full.umax, 0x7bu);
 }
 
 TEST(Condition, ExchangedSidesSayTheSame) {
