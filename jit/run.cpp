@@ -36,7 +36,9 @@ uint64_t Run::call(uint64_t function, const std::array<uint64_t, 5>& arguments) 
 
 uint64_t Run::hold(std::shared_ptr<vm::Map> map) {
   const auto address = std::bit_cast<uint64_t>(map.get());
-  if (map != nullptr && (maps_.empty() || maps_.back() != map)) maps_.push_back(std::move(map));
+  if (map == nullptr) return address;
+  std::vector<std::shared_ptr<vm::Map>>& maps = held().maps;
+  if (maps.empty() || maps.back() != map) maps.push_back(std::move(map));
   return address;
 }
 

@@ -57,17 +57,27 @@ class Run : public vm::Callbacks {
   static Run& of(vm::Invocation& invocation) { return static_cast<Run&>(*invocation.callbacks); }
   uint64_t hold(std::shared_ptr<vm::Map> map);
   // Keeps a tail-called program until the run ends.
-  void hold(std::shared_ptr<const vm::Program> program) { programs_.push_back(std::move(program)); }
-  const vm::Program* last_tail_called() const { return programs_.back().get(); }
+  void hold(std::shared_ptr<const vm::Program> program) {
+    held().programs.push_back(std::move(program));
+  }
+  const vm::Program* last_tail_called() const { return held_->programs.back().get(); }
 
   RunState state;
 
  private:
+  struct Held {
+    std::vector<std::shared_ptr<vm::Map>> maps;
+    std::vector<std::shared_ptr<const vm::Program>> programs;
+  };
+  Held& held() {
+    if (held_ == nullptr) held_ = std::make_unique<Held>();
+    return *held_;
+  }
+
   vm::GraceSection section_;  // until it ends, tail-called programs stay
   vm::Invocation& invocation_;
   Enter enter_;
-  std::vector<std::shared_ptr<vm::Map>> maps_;
-  std::vector<std::shared_ptr<const vm::Program>> programs_;
+  std::unique_ptr<Held> held_;  // null for most runs, which hold nothing
 };
 
 // What generated code calls. Two results come back in rax and rdx.
