@@ -28,17 +28,19 @@ class GraceSection {
   GraceSection()
       : reader_(grace_detail::own != nullptr ? *grace_detail::own : grace_detail::make_own()),
         turns_(reader_.turns.load(std::memory_order_relaxed)) {
-    if (is_nested()) return;
+    if (is_nested()) [[unlikely]]
+      return;
     reader_.turns.store(turns_ + 1, std::memory_order_relaxed);
     // Orders the store with the loads that follow.
-    if (reader_.has_barrier) {
+    if (reader_.has_barrier) [[unlikely]] {
       std::atomic_thread_fence(std::memory_order_seq_cst);
     } else {
       std::atomic_signal_fence(std::memory_order_seq_cst);
     }
   }
   ~GraceSection() {
-    if (!is_nested()) reader_.turns.store(turns_ + 2, std::memory_order_release);
+    if (!is_nested()) [[likely]]
+      reader_.turns.store(turns_ + 2, std::memory_order_release);
   }
   GraceSection(const GraceSection&) = delete;
   GraceSection& operator=(const GraceSection&) = delete;
