@@ -11,6 +11,7 @@
 
 #include "bench/kernel_rival.h"
 #include "jit/jit_engine.h"
+#include "vm/hook.h"
 #include "vm/invocation.h"
 #include "vm/kernel.h"
 #include "vm/loader.h"
@@ -182,6 +183,29 @@ void run_ours(benchmark::State& state, const Row& row, vm::Engine& engine) {
   if (r0 == XDP_ABORTED || invocation.fault) state.SkipWithError("the program aborted");
 }
 
+// What a run costs with what is around it: an Invocation of its own, and, of a hook, statistics.
+void run_whole(benchmark::State& state, const Row& row, vm::Engine& engine, bool in_hook) {
+  Machine machine(row, engine);
+  if (machine.program == nullptr) {
+    state.SkipWithError(machine.why_not.c_str());
+    return;
+  }
+  const Bytes frame = udp_packet(row.packet_bytes);
+  vm::Packet packet(frame);
+  vm::Environment& environment = machine.environment();
+  if (in_hook) {
+    vm::Hook hook(vm::HookPoint::xdp_native);
+    hook.attach(machine.program->shared_from_this());
+    for (auto _ : state) benchmark::DoNotOptimize(hook.run(packet, environment).code);
+    return;
+  }
+  const vm::Code& code = machine.program->code();
+  for (auto _ : state) {
+    vm::Invocation invocation{.packet = packet, .environment = environment};
+    benchmark::DoNotOptimize(code.run(invocation));
+  }
+}
+
 KernelRival* kernel_rival(const Row& row) {
   static std::map<std::string, std::unique_ptr<KernelRival>> loaded;
   const auto [at, is_new] = loaded.try_emplace(row.object);
@@ -284,6 +308,11 @@ void register_rows() {
   const auto name = [](const char* what, const Row& row) {
     return std::string(what) + "/" + row.program;
   };
+  const Row& first = kRows[0];
+  benchmark::RegisterBenchmark("invocation/drop",
+                               [&](auto& state) { run_whole(state, first, plain, false); });
+  benchmark::RegisterBenchmark("hook/drop",
+                               [&](auto& state) { run_whole(state, first, plain, true); });
   for (const Row& row : kRows) {
     benchmark::RegisterBenchmark(name("jit", row).c_str(),
                                  [&row](auto& state) { run_ours(state, row, plain); });

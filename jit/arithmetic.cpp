@@ -25,9 +25,11 @@ bool is_alu(const bpf_insn& insn, uint8_t operation, bool from_register) {
 uint32_t Translator::alu(uint32_t index) {
   const bpf_insn& insn = insns_[index];
   const Opcode& op = vm::opcode(insn);
-  if (const uint32_t next = fused_rotate(index); next != index) return next;
-  if (const uint32_t next = fused_move(index); next != index) return next;
-  if (fused_shifts(index)) return index + 2;
+  if (op.operation == BPF_MOV && op.source_register) {
+    if (const uint32_t next = fused_rotate(index); next != index) return next;
+    if (const uint32_t next = fused_move(index); next != index) return next;
+  }
+  if (op.operation == BPF_LSH && fused_shifts(index)) return index + 2;
   const Gp dst = sized(host_register(insn.dst_reg), op.width);
   const auto either = [&](asmjit::InstId id) {
     if (op.source_register) {

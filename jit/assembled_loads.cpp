@@ -63,10 +63,19 @@ std::optional<Number> number_of(const Bytes& bytes) {
   return Number{step == 1 ? bytes[0] : bytes[size - 1], size, step == -1};
 }
 
+// Whether what was just loaded may be one of several parts.
+bool may_be_part(const bpf_insn& load, const bpf_insn& next) {
+  if (vm::opcode(load).width == 8) return false;
+  const Opcode& op = vm::opcode(next);
+  if (op.kind == Kind::load) return next.src_reg == load.src_reg;
+  return op.kind == Kind::alu && (op.operation == BPF_LSH || op.operation == BPF_OR);
+}
+
 }  // namespace
 
 // Gives the index behind what was translated, `index` itself if nothing was.
 uint32_t Translator::assembled_load(uint32_t index) {
+  if (!only_follows(index + 1) || !may_be_part(insns_[index], insns_[index + 1])) return index;
   const uint32_t base = insns_[index].src_reg;
   std::array<std::optional<Bytes>, vm::kRegisters> held{};
   uint16_t written = 0;

@@ -15,9 +15,8 @@ std::string objection(const vm::Program& program) {
   }
   const vm::ProgramType& type = *vm::find_program_type(program.type());
   const std::span<const bpf_insn> insns = program.instructions();
-  for (uint32_t i = 0; i < insns.size(); i += vm::slots(insns[i])) {
-    if (!proof.reaches(i)) continue;
-    if (proof.meets_context[i] == 0) continue;
+  for (uint32_t i = 0; i < insns.size(); ++i) {
+    if (proof.meets_context[i] == 0 || !proof.reaches(i)) continue;
     const uint32_t width = vm::opcode(insns[i]).width;
     const vm::ContextField* field =
         type.field_for(static_cast<uint32_t>(insns[i].off), width, false);

@@ -23,6 +23,24 @@ uint64_t enter_interpreted(vm::Invocation& invocation, vm::Packet&) {
 
 }  // namespace
 
+struct Run::Held {
+  std::vector<std::shared_ptr<vm::Map>> maps;
+  std::vector<std::shared_ptr<const vm::Program>> programs;
+};
+
+void Run::LetGo::operator()(Held* held) const { delete held; }
+
+Run::Held& Run::held() {
+  if (held_ == nullptr) held_.reset(new Held);
+  return *held_;
+}
+
+void Run::hold(std::shared_ptr<const vm::Program> program) {
+  held().programs.push_back(std::move(program));
+}
+
+const vm::Program* Run::last_tail_called() const { return held_->programs.back().get(); }
+
 uint64_t Run::call(uint64_t function, const std::array<uint64_t, 5>& arguments) {
   const FunctionEntries* const caller = state.functions;
   const auto subprograms = caller->program->subprograms();
@@ -36,7 +54,9 @@ uint64_t Run::call(uint64_t function, const std::array<uint64_t, 5>& arguments) 
 
 uint64_t Run::hold(std::shared_ptr<vm::Map> map) {
   const auto address = std::bit_cast<uint64_t>(map.get());
-  if (map != nullptr && (maps_.empty() || maps_.back() != map)) maps_.push_back(std::move(map));
+  if (map == nullptr) return address;
+  std::vector<std::shared_ptr<vm::Map>>& maps = held().maps;
+  if (maps.empty() || maps.back() != map) maps.push_back(std::move(map));
   return address;
 }
 

@@ -34,7 +34,7 @@ struct RunState {
 
 // One run of a program that needs more than registers and stack: callbacks, tail calls, maps in
 // maps, functions of its own. The other programs run without.
-class Run : public vm::Callbacks {
+class Run final : public vm::Callbacks {
  public:
   Run(vm::Invocation& invocation, Enter enter, const void* resume_at)
       : invocation_(invocation), enter_(enter) {
@@ -57,17 +57,23 @@ class Run : public vm::Callbacks {
   static Run& of(vm::Invocation& invocation) { return static_cast<Run&>(*invocation.callbacks); }
   uint64_t hold(std::shared_ptr<vm::Map> map);
   // Keeps a tail-called program until the run ends.
-  void hold(std::shared_ptr<const vm::Program> program) { programs_.push_back(std::move(program)); }
-  const vm::Program* last_tail_called() const { return programs_.back().get(); }
+  void hold(std::shared_ptr<const vm::Program> program);
+  const vm::Program* last_tail_called() const;
 
   RunState state;
 
  private:
+  struct Held;
+  // Out of line: most runs hold nothing.
+  struct LetGo {
+    void operator()(Held* held) const;
+  };
+  Held& held();
+
   vm::GraceSection section_;  // until it ends, tail-called programs stay
   vm::Invocation& invocation_;
   Enter enter_;
-  std::vector<std::shared_ptr<vm::Map>> maps_;
-  std::vector<std::shared_ptr<const vm::Program>> programs_;
+  std::unique_ptr<Held, LetGo> held_;
 };
 
 // What generated code calls. Two results come back in rax and rdx.

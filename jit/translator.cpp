@@ -109,10 +109,11 @@ void Translator::survey() {
 void Translator::survey(Function& function) {
   uint32_t registers = 0;
   function.calls = counts_;
-  for (uint32_t i = function.start; i < function.end; i += vm::slots(insns_[i])) {
-    if (!reaches(i)) continue;
+  for (uint32_t i = function.start; i < function.end; ++i) {
     const bpf_insn& insn = insns_[i];
     const Kind kind = vm::opcode(insn).kind;
+    // The second half of ld_imm64 has no opcode.
+    if (kind == Kind::unknown || !reaches(i)) continue;
     registers |= 1u << insn.dst_reg;
     if (kind != Kind::load_immediate && kind != Kind::call) registers |= 1u << insn.src_reg;
     const bool calls_c = (kind == Kind::call && !vm::calls_subprogram(insn)) ||
@@ -146,9 +147,11 @@ void Translator::find_blocks() {
   if (counts_) {
     for (const Function& function : functions_) start_block(function.start);
   }
-  for (uint32_t i = 0; i < insns_.size(); i += vm::slots(insns_[i])) {
-    if (!reaches(i)) continue;
-    if (vm::jumps(vm::opcode(insns_[i]).kind)) {
+  for (uint32_t i = 0; i < insns_.size(); ++i) {
+    const Kind kind = vm::opcode(insns_[i]).kind;
+    if (!vm::jumps(kind) && !counts_) continue;
+    if (kind == Kind::unknown || !reaches(i)) continue;
+    if (vm::jumps(kind)) {
       start_block(target(i));
       if (target(i) <= i) begins_loop_[target(i)] = 1;
     }
@@ -258,7 +261,7 @@ void Translator::call_c(const void* function) {
 uint32_t Translator::instruction(uint32_t index) {
   const bpf_insn& insn = insns_[index];
   const Opcode& op = vm::opcode(insn);
-  const uint32_t next = index + vm::slots(insn);
+  const uint32_t next = index + 1;
   switch (op.kind) {
     case Kind::alu:
       return alu(index);
@@ -270,7 +273,7 @@ uint32_t Translator::instruction(uint32_t index) {
       return next;
     case Kind::load_immediate:
       load_constant(host_register(insn.dst_reg), vm::immediate64(insn, insns_[index + 1]));
-      return next;
+      return index + 2;
     case Kind::load:
       if (const uint32_t behind = assembled_load(index); behind != index) return behind;
       [[fallthrough]];

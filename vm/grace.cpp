@@ -17,10 +17,7 @@
 namespace xnic::vm {
 namespace {
 
-struct Reader {
-  std::atomic<uint64_t> turns{0};
-  uint32_t depth = 0;  // of the thread alone
-};
+using grace_detail::Reader;
 
 int membarrier(int command) { return static_cast<int>(syscall(SYS_membarrier, command, 0, 0)); }
 
@@ -41,6 +38,7 @@ struct OwnReader {
   Reader reader;
   OwnReader() {
     Readers& readers = Readers::get();
+    reader.has_barrier = !readers.has_membarrier;
     const std::lock_guard lock(readers.mutex);
     readers.all.push_back(&reader);
   }
@@ -51,46 +49,17 @@ struct OwnReader {
   }
 };
 
-constinit thread_local Reader* own = nullptr;
+}  // namespace
 
-[[gnu::noinline]] Reader& make_own() {
+[[gnu::noinline]] Reader& grace_detail::make_own() {
   static thread_local OwnReader reader;
   own = &reader.reader;
   return *own;
 }
 
-Reader& own_reader() { return own != nullptr ? *own : make_own(); }
-
-void step(Reader& reader, std::memory_order order) {
-  reader.turns.store(reader.turns.load(std::memory_order_relaxed) + 1, order);
-}
-
-// Orders this thread's stores before with its loads behind, and the other way round.
-void reader_barrier() {
-  static const bool kWriterHasBarrier = Readers::get().has_membarrier;
-  if (kWriterHasBarrier) {
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-  } else {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-  }
-}
-
-}  // namespace
-
-GraceSection::GraceSection() {
-  Reader& reader = own_reader();
-  if (reader.depth++ != 0) return;
-  step(reader, std::memory_order_relaxed);
-  reader_barrier();
-}
-
-GraceSection::~GraceSection() {
-  Reader& reader = own_reader();
-  if (--reader.depth == 0) step(reader, std::memory_order_release);
-}
-
 bool wait_for_grace() {
-  if (own_reader().depth != 0) return false;
+  const Reader* const own = grace_detail::own;
+  if (own != nullptr && own->turns.load(std::memory_order_relaxed) % 2 != 0) return false;
   Readers& readers = Readers::get();
   if (readers.has_membarrier) {
     membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
