@@ -4,18 +4,16 @@
 // Test: tests/sim/bench_command_test.cpp.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <map>
 
-#include "jit/jit_engine.h"
 #include "sim/commands/command.h"
+#include "sim/commands/options.h"
 #include "sim/commands/sides.h"
 #include "sim/json.h"
 #include "sim/kernel_side.h"
 #include "sim/program_timing.h"
-#include "vm/interpreter.h"
 #include "vm/program_type.h"
 
 namespace xnic::sim {
@@ -56,7 +54,7 @@ void describe(CLI::App& app, Arguments& a) {
   app.add_option("--program", a.program, "measure this program alone")->type_name("NAME");
   app.add_option("--engine", a.engines, "jit, interpreter, or both with a comma between")
       ->delimiter(',')
-      ->check(CLI::IsMember({"jit", "interpreter"}))
+      ->check(engine_name())
       ->capture_default_str();
   app.add_option("--against", a.against, "measure kernel, the one of this machine, in turn")
       ->check(CLI::IsMember({"kernel"}));
@@ -73,7 +71,7 @@ void describe(CLI::App& app, Arguments& a) {
       ->type_name("MS")
       ->check(CLI::Range(1u, 60'000u))
       ->capture_default_str();
-  app.add_option("--seed", a.seed, "seed of bpf_get_prandom_u32 on our side")->type_name("N");
+  add_seed(app, a.seed);
   app.add_flag("-j,--json", a.json, "print the report as JSON");
 }
 
@@ -101,12 +99,7 @@ Result<std::vector<Contestant>> line_up(const Arguments& a) {
   if (!a.program.empty()) options.programs = {a.program};
   std::vector<Contestant> all;
   for (const std::string& engine : a.engines) {
-    Contestant one{engine, nullptr, nullptr};
-    if (engine == "jit") {
-      one.owned = std::make_unique<jit::JitEngine>();
-    } else {
-      one.owned = std::make_unique<vm::Interpreter>();
-    }
+    Contestant one{engine, make_engine(engine, false), nullptr};
     auto side = KernelSide::emulated(a.object, *one.owned, a.seed, options);
     if (!side) return tl::unexpected(side.error());
     one.side = std::move(*side);
@@ -288,14 +281,9 @@ Result<ExitCode> bench_command(int argc, char** argv) {
       "Within a measurement a packet is not put back between runs, as in Linux.\n"
       "Exit codes: 0 done, 1 a packet was refused, 2 usage, 3 rejected by either side,\n"
       "4 bad input, 77 this process may not use the kernel's bpf(2).");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return ExitCode::done;
-  } catch (const CLI::ParseError& error) {
-    return fail(ExitCode::usage, "{}; see xnic bench --help", error.what());
-  }
+  const auto read = parse(app, argc, argv);
+  if (!read) return tl::unexpected(read.error());
+  if (!*read) return ExitCode::done;
   return bench(arguments, fmt::format("xnic bench {}", fmt::join(argv + 1, argv + argc, " ")));
 }
 

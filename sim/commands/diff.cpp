@@ -5,19 +5,17 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
-#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
 
-#include "jit/jit_engine.h"
 #include "sim/commands/command.h"
+#include "sim/commands/options.h"
 #include "sim/commands/sides.h"
 #include "sim/comparison.h"
 #include "sim/json.h"
 #include "sim/net_file.h"
-#include "vm/interpreter.h"
 
 namespace xnic::sim {
 namespace {
@@ -70,10 +68,8 @@ void describe(CLI::App& app, Arguments& a) {
       ->expected(1)
       ->take_all()
       ->allow_extra_args(false);
-  app.add_option("--seed", a.seed, "seed of bpf_get_prandom_u32 on our side")->type_name("N");
-  app.add_option("--engine", a.engine, "jit or interpreter")
-      ->check(CLI::IsMember({"jit", "interpreter"}))
-      ->capture_default_str();
+  add_seed(app, a.seed);
+  add_engine(app, a.engine);
   app.add_flag("-j,--json", a.json, "print the report as JSON");
   app.add_flag("--strict", a.strict, "a truncated capture is an error");
 }
@@ -263,9 +259,7 @@ Result<ExitCode> diff(const Arguments& a, const std::string& command) {
                 "this process may not run on CPU 0, where both sides run programs so that per-CPU "
                 "values agree; allow it with taskset");
   }
-  const std::unique_ptr<vm::Engine> engine =
-      a.engine == "interpreter" ? std::unique_ptr<vm::Engine>(std::make_unique<vm::Interpreter>())
-                                : std::make_unique<jit::JitEngine>();
+  const std::unique_ptr<vm::Engine> engine = make_engine(a.engine);
   Heading heading{command, a.words.front(), a.engine, real_kernel_name(), a.seed, {}, {}, {}};
   std::vector<Capture> captures;
   for (const std::string& path : a.captures) {
@@ -302,14 +296,9 @@ Result<ExitCode> diff_command(int argc, char** argv) {
       "Compared: errno, return code, packet bytes, context, and all maps after each capture.\n"
       "Exit codes: 0 no differences, 1 differences, 2 usage, 3 rejected by either side,\n"
       "4 bad input, 77 this process may not use the kernel's bpf(2).");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return ExitCode::done;
-  } catch (const CLI::ParseError& error) {
-    return fail(ExitCode::usage, "{}; see xnic diff --help", error.what());
-  }
+  const auto read = parse(app, argc, argv);
+  if (!read) return tl::unexpected(read.error());
+  if (!*read) return ExitCode::done;
   return diff(arguments, fmt::format("xnic diff {}", fmt::join(argv + 1, argv + argc, " ")));
 }
 

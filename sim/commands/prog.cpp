@@ -1,8 +1,8 @@
 // xnic prog: what a BPF object holds. Test: tests/sim/object_listing_test.cpp.
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "sim/commands/command.h"
+#include "sim/commands/options.h"
 #include "sim/object_listing.h"
 
 namespace xnic::sim {
@@ -59,14 +59,9 @@ Result<ExitCode> prog_command(int argc, char** argv) {
   CLI::App app("Lists the programs and maps of a BPF object; it need not load.", "xnic prog");
   describe(app, arguments);
   app.footer("Exit codes: 0 done, 2 usage, 4 bad input.");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return ExitCode::done;
-  } catch (const CLI::ParseError& error) {
-    return fail(ExitCode::usage, "{}; see xnic prog --help", error.what());
-  }
+  const auto read = parse(app, argc, argv);
+  if (!read) return tl::unexpected(read.error());
+  if (!*read) return ExitCode::done;
   return list(arguments);
 }
 

@@ -10,11 +10,11 @@
 #include <filesystem>
 #include <iterator>
 
-#include "jit/jit_engine.h"
 #include "nic/profile.h"
 #include "sim/attachment.h"
 #include "sim/captures.h"
 #include "sim/commands/command.h"
+#include "sim/commands/options.h"
 #include "sim/commands/run_arguments.h"
 #include "sim/departures.h"
 #include "sim/events.h"
@@ -29,7 +29,6 @@
 #include "sim/untimed.h"
 #include "traces/output_file.h"
 #include "traces/player.h"
-#include "vm/interpreter.h"
 #include "vm/kernel.h"
 
 namespace xnic::sim {
@@ -64,11 +63,6 @@ Result<void> fill_maps(const Attachments& attachments, const std::vector<std::st
     }
   }
   return {};
-}
-
-std::unique_ptr<vm::Engine> make_engine(const std::string& name) {
-  if (name == "interpreter") return std::make_unique<vm::Interpreter>();
-  return std::make_unique<jit::JitEngine>();
 }
 
 // The reader that --events asks for; null without it. With -j standard output is the report's, and

@@ -3,25 +3,14 @@
 #include "sim/commands/run_arguments.h"
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cmath>
 
+#include "sim/commands/options.h"
+
 namespace xnic::sim {
 namespace {
-
-// CLI11 leaves the sign to strtoull, which takes -1 for the largest number.
-CLI::Validator unsigned_number() {
-  return CLI::Validator(
-      [](std::string& text) {
-        const bool digits = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-          return c >= '0' && c <= '9';
-        });
-        return digits ? std::string() : text + " is no whole number from 0 on";
-      },
-      "");
-}
 
 void describe(CLI::App& app, RunArguments& a) {
   app.add_option("OBJECT", a.words,
@@ -46,10 +35,7 @@ void describe(CLI::App& app, RunArguments& a) {
       ->take_all()
       ->allow_extra_args(false);
   app.add_option("--program", a.program, "pick one of OBJECT's programs")->type_name("NAME");
-  app.add_option("--btf", a.btf,
-                 "types of the kernel that CO-RE relocates against, raw BTF or ELF (default: the "
-                 "emulated kernel's own)")
-      ->type_name("FILE");
+  add_btf(app, a.btf);
   app.add_option("--map", a.maps,
                  "fill a map before the run, from bpftool map dump's JSON (repeatable)")
       ->type_name("NAME=FILE.json")
@@ -92,12 +78,8 @@ void describe(CLI::App& app, RunArguments& a) {
   app.add_option("--mtu", a.mtu, "drop frames with more than N bytes behind the Ethernet header")
       ->type_name("N")
       ->check(unsigned_number());
-  app.add_option("--seed", a.seed, "seed of bpf_get_prandom_u32")
-      ->type_name("N")
-      ->check(unsigned_number());
-  app.add_option("--engine", a.engine, "jit or interpreter")
-      ->check(CLI::IsMember({"jit", "interpreter"}))
-      ->capture_default_str();
+  add_seed(app, a.seed);
+  add_engine(app, a.engine);
   app.add_option("--bpffs", a.bpffs,
                  "keep pinned maps and their contents there from one run to the next")
       ->type_name("DIR");
@@ -135,15 +117,7 @@ Result<bool> parse_run_arguments(int argc, char** argv, RunArguments& arguments)
   }
   std::vector<char*> joined;
   for (std::string& word : words) joined.push_back(word.data());
-  try {
-    app.parse(static_cast<int>(joined.size()), joined.data());
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return false;
-  } catch (const CLI::ParseError& error) {
-    return fail(ExitCode::usage, "{}; see xnic run --help", error.what());
-  }
-  return true;
+  return parse(app, static_cast<int>(joined.size()), joined.data());
 }
 
 Result<uint64_t> parse_nanoseconds(const std::string& text) {

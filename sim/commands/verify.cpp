@@ -1,12 +1,12 @@
 // xnic verify: what the verifier says of each program of an object, and Linux beside it.
 // Test: tests/sim/verify_command_test.cpp.
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
 
 #include "sim/commands/command.h"
+#include "sim/commands/options.h"
 #include "sim/kernel_side.h"
 #include "sim/verification.h"
 
@@ -27,10 +27,7 @@ struct Arguments {
 void describe(CLI::App& app, Arguments& a) {
   app.add_option("object", a.object, "BPF object")->type_name("OBJECT")->required();
   app.add_option("--program", a.program, "verify this program alone")->type_name("NAME");
-  app.add_option("--btf", a.btf,
-                 "types of the kernel that CO-RE relocates against, raw BTF or ELF (default: the "
-                 "emulated kernel's own)")
-      ->type_name("FILE");
+  add_btf(app, a.btf);
   app.add_option("--against", a.against,
                  "kernel: ask the kernel of this machine as well, print both verdicts")
       ->check(CLI::IsMember({"kernel"}));
@@ -146,14 +143,9 @@ Result<ExitCode> verify_command(int argc, char** argv) {
   app.footer(
       "Exit codes: 0 all accepted, 1 Linux rejects what is accepted here, 2 usage, 3 a program is\n"
       "rejected, 4 bad input, 77 the kernel of this machine cannot be asked.");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return ExitCode::done;
-  } catch (const CLI::ParseError& error) {
-    return fail(ExitCode::usage, "{}; see xnic verify --help", error.what());
-  }
+  const auto read = parse(app, argc, argv);
+  if (!read) return tl::unexpected(read.error());
+  if (!*read) return ExitCode::done;
   return verify(arguments);
 }
 

@@ -78,7 +78,10 @@ TEST_F(BenchCommand, TakesPacketsFromACapture) {
 TEST_F(BenchCommand, SaysInOneSentenceWhatItCannotMeasure) {
   const std::map<int, std::vector<Words>> refused = {
       {2,
-       {{"bench"}, {"bench", object_, "--engine", "llvm"}, {"bench", object_, "--program", "no"}}},
+       {{"bench"},
+        {"bench", object_, "--engine", "llvm"},
+        {"bench", object_, "--seed", "-1"},
+        {"bench", object_, "--program", "no"}}},
       {4,
        {{"bench", "nowhere.o"},
         {"bench", object_, "-r", capture("dns.pcap"), "--filter", "port 1"},
