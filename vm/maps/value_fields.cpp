@@ -1,8 +1,8 @@
 // The kernel's own fields in map values, found by the names of their types in BTF, and what
 // BPF_MAP_CREATE asks of the BTF of key and value. A value whose fields are against the rules (two
 // locks, a lock in an array) has none, as in Linux, where the verifier then refuses their use.
-// What it leaves out: bpf_wq, kptrs, list heads, rbtree roots and reference counts, which are plain
-// bytes here.
+// Pointers to the kernel's objects (kptrs) are found, too, but updates and lookups take them for
+// plain bytes. What it leaves out: bpf_wq, list heads, rbtree roots and reference counts.
 // Test: tests/vm/value_fields_test.cpp, against the kernel where it permits.
 #include "vm/maps/value_fields.h"
 
@@ -12,12 +12,14 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <thread>
 #include <utility>
 
 #include "vm/btf.h"
 #include "vm/map.h"
+#include "vm/maps/kernel_pointers.h"
 
 namespace xnic::vm {
 namespace {
@@ -25,11 +27,13 @@ namespace {
 constexpr uint32_t kSpinLockBytes = sizeof(bpf_spin_lock);
 constexpr uint32_t kTimerBytes = sizeof(bpf_timer);
 constexpr uint32_t kMaxDepth = 32;  // of types in types
+constexpr size_t kMostFields = 11;  // that Linux keeps of a value
 
 // Finds the fields of one value type. Functions give false where a rule is broken.
 class FieldSearch {
  public:
-  FieldSearch(const btf* types, ValueFields& found) : types_(types), found_(found) {}
+  FieldSearch(const btf* types, ValueFields& found, std::vector<KernelPointer>& pointers)
+      : types_(types), found_(found), pointers_(pointers) {}
 
   bool run(const btf_type* value) {
     if (btf_is_composite(value)) return in_struct(value, 0, 0);
@@ -78,10 +82,56 @@ class FieldSearch {
       found_.add_timer(offset);
       return count == 1;
     }
-    if (!btf_is_composite(type) || (room != 0 && room != type->size * count)) return true;
+    if (!btf_is_composite(type)) return pointer_at(type, offset, room, count);
+    if (room != 0 && room != type->size * count) return true;
     const bool had = !found_.empty();
+    const size_t first = pointers_.size();
     if (!in_struct(type, offset, depth + 1)) return false;
+    if (!repeat_pointers(first, type->size, count)) return false;
     return count == 1 || had || found_.empty();
+  }
+
+  bool pointer_at(const btf_type* type, uint32_t offset, uint32_t room, uint64_t count) {
+    if (btf_is_volatile(type)) type = btf__type_by_id(types_, type->type);
+    if (type == nullptr || !btf_is_ptr(type)) return true;
+    if (offset % kKernelPointerBytes != 0) return true;
+    if (room != 0 && room != kKernelPointerBytes * count) return true;
+    const btf_type* tag = btf__type_by_id(types_, type->type);
+    if (!is_tag(tag)) return true;
+    if (is_tag(btf__type_by_id(types_, tag->type))) return false;
+    const std::optional<KernelPointer::Kind> kind = kind_of(tag);
+    const btf_type* target = btf__type_by_id(types_, tag->type);
+    while (target != nullptr && (btf_is_mod(target) || btf_is_typedef(target)))
+      target = btf__type_by_id(types_, target->type);
+    // A forward declaration is no struct.
+    if (!kind || target == nullptr || !btf_is_struct(target)) return false;
+    pointers_.push_back({offset, *kind});
+    return repeat_pointers(pointers_.size() - 1, kKernelPointerBytes, count);
+  }
+
+  static bool is_tag(const btf_type* type) {
+    return type != nullptr && btf_is_type_tag(type) && !btf_kflag(type);
+  }
+
+  std::optional<KernelPointer::Kind> kind_of(const btf_type* tag) const {
+    const std::string_view name = btf__str_by_offset(types_, tag->name_off);
+    if (name == "kptr_untrusted") return KernelPointer::Kind::untrusted;
+    if (name == "kptr" || name == "percpu_kptr") return KernelPointer::Kind::referenced;
+    if (name == "uptr") return KernelPointer::Kind::user;
+    return {};
+  }
+
+  // The pointers from number `first` on are those of the first of `count` array elements.
+  bool repeat_pointers(size_t first, uint32_t stride, uint64_t count) {
+    const size_t each = pointers_.size() - first;
+    if (each == 0) return true;
+    if (count > kMostFields || first + each * count > kMostFields) return false;
+    for (uint32_t element = 1; element < count; ++element) {
+      for (size_t i = first; i < first + each; ++i) {
+        pointers_.push_back({pointers_[i].offset + element * stride, pointers_[i].kind});
+      }
+    }
+    return true;
   }
 
   static bool fits(const btf_type* type, uint32_t size, uint32_t alignment, uint32_t offset,
@@ -92,6 +142,7 @@ class FieldSearch {
 
   const btf* types_;
   ValueFields& found_;
+  std::vector<KernelPointer>& pointers_;
   bool saw_lock_ = false;
   bool saw_timer_ = false;
 };
@@ -111,31 +162,32 @@ struct BtfRow {
   KeyRule key;
   bool spin_lock;
   bool timer;
+  bool pointers;  // to objects of the kernel
 };
 
 // Types that are not here take what `any` takes, and no fields.
 constexpr BtfRow kBtfRows[] = {
-    {BPF_MAP_TYPE_HASH, KeyRule::required, true, true},
-    {BPF_MAP_TYPE_LRU_HASH, KeyRule::required, false, true},
-    {BPF_MAP_TYPE_PERCPU_HASH, KeyRule::required, false, false},
-    {BPF_MAP_TYPE_LRU_PERCPU_HASH, KeyRule::required, false, false},
-    {BPF_MAP_TYPE_ARRAY, KeyRule::index, true, true},
-    {BPF_MAP_TYPE_PERCPU_ARRAY, KeyRule::index, false, false},
-    {BPF_MAP_TYPE_LPM_TRIE, KeyRule::prefix, false, false},
-    {BPF_MAP_TYPE_QUEUE, KeyRule::required, false, false},
-    {BPF_MAP_TYPE_STACK, KeyRule::required, false, false},
-    {BPF_MAP_TYPE_BLOOM_FILTER, KeyRule::none, false, false},
-    {BPF_MAP_TYPE_PROG_ARRAY, KeyRule::refused, false, false},
-    {BPF_MAP_TYPE_DEVMAP, KeyRule::refused, false, false},
-    {BPF_MAP_TYPE_DEVMAP_HASH, KeyRule::refused, false, false},
-    {BPF_MAP_TYPE_CPUMAP, KeyRule::refused, false, false},
-    {BPF_MAP_TYPE_XSKMAP, KeyRule::refused, false, false},
+    {BPF_MAP_TYPE_HASH, KeyRule::required, true, true, true},
+    {BPF_MAP_TYPE_LRU_HASH, KeyRule::required, false, true, true},
+    {BPF_MAP_TYPE_PERCPU_HASH, KeyRule::required, false, false, true},
+    {BPF_MAP_TYPE_LRU_PERCPU_HASH, KeyRule::required, false, false, true},
+    {BPF_MAP_TYPE_ARRAY, KeyRule::index, true, true, true},
+    {BPF_MAP_TYPE_PERCPU_ARRAY, KeyRule::index, false, false, true},
+    {BPF_MAP_TYPE_LPM_TRIE, KeyRule::prefix, false, false, false},
+    {BPF_MAP_TYPE_QUEUE, KeyRule::required, false, false, false},
+    {BPF_MAP_TYPE_STACK, KeyRule::required, false, false, false},
+    {BPF_MAP_TYPE_BLOOM_FILTER, KeyRule::none, false, false, false},
+    {BPF_MAP_TYPE_PROG_ARRAY, KeyRule::refused, false, false, false},
+    {BPF_MAP_TYPE_DEVMAP, KeyRule::refused, false, false, false},
+    {BPF_MAP_TYPE_DEVMAP_HASH, KeyRule::refused, false, false, false},
+    {BPF_MAP_TYPE_CPUMAP, KeyRule::refused, false, false, false},
+    {BPF_MAP_TYPE_XSKMAP, KeyRule::refused, false, false, false},
 };
 
 BtfRow row_of(bpf_map_type type) {
   for (const BtfRow& row : kBtfRows)
     if (row.type == type) return row;
-  return {type, KeyRule::any, false, false};
+  return {type, KeyRule::any, false, false, false};
 }
 
 // 0 or -errno. `key` is null for the void type.
@@ -168,6 +220,13 @@ const btf_type* sized_type(const btf* types, uint32_t id, uint32_t size) {
   while (type != nullptr && (btf_is_mod(type) || btf_is_typedef(type) || btf_is_var(type)))
     type = btf__type_by_id(types, type->type);
   return type;
+}
+
+void search(const btf* types, const btf_type* value, ValueFields& fields,
+            std::vector<KernelPointer>& pointers) {
+  if (FieldSearch(types, fields, pointers).run(value)) return;
+  fields = {};
+  pointers.clear();
 }
 
 }  // namespace
@@ -234,15 +293,29 @@ int check_map_btf(const Btf& types_blob, MapSpec& spec) {
   if (value == nullptr) return -EINVAL;
 
   ValueFields fields;
-  if (!FieldSearch(types, fields).run(value)) fields = {};
-  if (!fields.empty()) {
+  std::vector<KernelPointer> pointers;
+  search(types, value, fields, pointers);
+  if (!fields.empty() || !pointers.empty()) {
     if ((spec.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)) != 0) return -EACCES;
     if (fields.has_spin_lock() && !row.spin_lock) return -EOPNOTSUPP;
     if (fields.has_timer() && !row.timer) return -EOPNOTSUPP;
+    for (const KernelPointer& pointer : pointers) {
+      if (!row.pointers || pointer.kind == KernelPointer::Kind::user) return -EOPNOTSUPP;
+    }
   }
   if (const int error = check_key(row.key, key, value, spec)) return error;
   spec.fields = std::move(fields);
   return 0;
+}
+
+std::vector<KernelPointer> find_kernel_pointers(const Btf& types_blob, const MapSpec& spec) {
+  const btf* types = types_blob.parsed();
+  ValueFields fields;
+  std::vector<KernelPointer> pointers;
+  if (spec.btf_value_type_id == 0) return pointers;
+  const btf_type* value = sized_type(types, spec.btf_value_type_id, spec.value_size);
+  if (value != nullptr) search(types, value, fields, pointers);
+  return pointers;
 }
 
 }  // namespace xnic::vm

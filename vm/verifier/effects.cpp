@@ -224,8 +224,14 @@ Register loaded(Environment& env, uint32_t base_number, int32_t offset, uint32_t
       uint64_t value = 0;
       const int64_t at =
           int64_t{offset} + base.offset + static_cast<int64_t>(base.number.bits.value);
-      if (base.number.is_constant() && read_constant(env, base, at, size, value)) {
-        return Register::constant(value);
+      if (!base.number.is_constant()) return Register::unknown();
+      if (read_constant(env, base, at, size, value)) return Register::constant(value);
+      for (const KernelPointer& field : env.kernel_pointers_in(base.map)) {
+        if (field.offset != at) continue;
+        Register object = Register::pointer(Type::kernel_object);
+        object.maybe_null = true;
+        object.id = env.new_id();
+        return object;
       }
       return Register::unknown();
     }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "vm/verifier/precision.h"
 #include "vm/verifier/requirements.h"
 
 namespace xnic::vm::verifier {
@@ -53,14 +54,52 @@ Verdict require_map_direction(const Register& r, uint32_t number, int64_t offset
                 write ? "write into" : "read from", r.map->value_size, offset, size, number);
 }
 
+enum class By : uint8_t { instruction, helper };
+
+// What may be done with a pointer to an object of the kernel: an instruction may read it, or set
+// one that owns nothing to NULL. Linux also takes a pointer to the right type of object.
+Verdict require_kernel_pointer(Environment& env, const KernelPointer& field, const Register& r,
+                               int64_t offset, uint64_t size, By by) {
+  if (by == By::helper) return refuse(EACCES, "kptr cannot be accessed indirectly by helper");
+  if (!r.number.is_constant()) return refuse(EACCES, "kptr access cannot have variable offset");
+  const int64_t at = offset + static_cast<int64_t>(r.number.bits.value);
+  if (at != field.offset) {
+    return refuse(EACCES, "kptr access misaligned expected={} off={}", field.offset, at);
+  }
+  if (size != kKernelPointerBytes) return refuse(EACCES, "kptr access size must be BPF_DW");
+  const bpf_insn& insn = env.insn();
+  if (BPF_MODE(insn.code) != BPF_MEM) {
+    return refuse(EACCES, "kptr in map can only be accessed using BPF_MEM instruction mode");
+  }
+  if (BPF_CLASS(insn.code) == BPF_LDX) return {};
+  if (field.kind != KernelPointer::Kind::untrusted) {
+    return refuse(EACCES, "store to referenced kptr disallowed");
+  }
+  if (BPF_CLASS(insn.code) == BPF_ST) {
+    if (insn.imm == 0) return {};
+    return refuse(EACCES, "BPF_ST imm must be 0 when storing to kptr at off={}", field.offset);
+  }
+  const Register& stored = env.reg(insn.src_reg);
+  if (!stored.is_null()) {
+    return refuse(EACCES, "invalid kptr access, R{} type={} expected=ptr_", uint32_t{insn.src_reg},
+                  type_name(stored));
+  }
+  mark_precise(env, insn.src_reg);
+  return {};
+}
+
 // The kernel's own fields in a value are for its helpers.
-Verdict require_no_special_field(const Register& r, int64_t offset, uint64_t size) {
-  const ValueFields& fields = r.map->fields;
-  if (fields.empty()) return {};
+Verdict require_no_special_field(Environment& env, const Register& r, int64_t offset, uint64_t size,
+                                 By by) {
   const auto touches = [&](int32_t field, int32_t bytes) {
     return field >= 0 && r.number.full.smin + offset < field + bytes &&
            static_cast<uint64_t>(field) < r.number.full.umax + static_cast<uint64_t>(offset) + size;
   };
+  for (const KernelPointer& field : env.kernel_pointers_in(r.map)) {
+    if (!touches(static_cast<int32_t>(field.offset), kKernelPointerBytes)) continue;
+    if (Verdict v = require_kernel_pointer(env, field, r, offset, size, by)) return v;
+  }
+  const ValueFields& fields = r.map->fields;
   if (touches(fields.spin_lock_offset(), sizeof(bpf_spin_lock))) {
     return refuse(EACCES, "bpf_spin_lock cannot be accessed directly by load/store");
   }
@@ -70,14 +109,15 @@ Verdict require_no_special_field(const Register& r, int64_t offset, uint64_t siz
   return {};
 }
 
-Verdict require_map_value(const Register& r, uint32_t number, int64_t offset, uint64_t size,
-                          Direction direction, bool may_be_empty) {
+Verdict require_map_value(Environment& env, uint32_t number, int64_t offset, uint64_t size,
+                          Direction direction, By by, bool may_be_empty) {
+  const Register& r = env.reg(number);
   if (Verdict v = require_map_direction(r, number, offset, size, direction)) return v;
   if (Verdict v = require_in_region(r, number, offset, size, r.map->value_size, may_be_empty,
                                     "map value")) {
     return v;
   }
-  return require_no_special_field(r, offset, size);
+  return require_no_special_field(env, r, offset, size, by);
 }
 
 Verdict require_packet(const Register& r, uint32_t number, int64_t offset, uint64_t size,
@@ -101,10 +141,9 @@ Verdict require_context(const Environment& env, const Register& r, uint32_t numb
                         uint32_t size, Direction direction) {
   if (Verdict v = require_unmodified(r, number)) return v;
   const bool write = direction == Direction::write;
-  const ContextField* field =
-      offset >= 0 && offset < env.type.context_size
-          ? env.type.field_for(static_cast<uint32_t>(offset), size, write)
-          : nullptr;
+  const ContextField* field = offset >= 0 && offset < env.type.context_size
+                                  ? env.type.field_for(static_cast<uint32_t>(offset), size, write)
+                                  : nullptr;
   // Only where a packet leaves through a devmap is it known where it goes.
   const bool is_there = field != nullptr && (field->name != "egress_ifindex" ||
                                              env.spec.expected_attach_type == BPF_XDP_DEVMAP);
@@ -201,7 +240,7 @@ Verdict require_access(Environment& env, uint32_t base, int32_t offset, uint32_t
       if (write) return refuse(EACCES, "write to change key R{} not allowed", base);
       return require_in_region(r, base, at, size, r.map->key_size, false, "map_key");
     case Type::map_value:
-      return require_map_value(r, base, at, size, direction, false);
+      return require_map_value(env, base, at, size, direction, By::instruction, false);
     case Type::memory:
     case Type::record:
       if (write && r.read_only) {
@@ -236,7 +275,7 @@ Verdict require_helper_access(Environment& env, uint32_t base, uint32_t size, Di
       if (write) return refuse(EACCES, "R{} cannot write into {}", base, type_name(r));
       return require_in_region(r, base, r.offset, size, r.map->key_size, false, "map_key");
     case Type::map_value:
-      return require_map_value(r, base, r.offset, size, direction, may_be_empty);
+      return require_map_value(env, base, r.offset, size, direction, By::helper, may_be_empty);
     case Type::memory:
     case Type::record:
       if (write && r.read_only) {

@@ -38,6 +38,8 @@ std::string_view base_name(Type type) {
       return "ringbuf_mem";
     case Type::function:
       return "func";
+    case Type::kernel_object:
+      return "untrusted_ptr";
     case Type::socket_common:
       return "sock_common";
     case Type::socket:
@@ -118,8 +120,9 @@ bool Register::is_surely_not_null() const {
 }
 
 std::string type_name(const Register& r) {
-  return fmt::format("{}{}{}", r.read_only ? "rdonly_" : "", base_name(r.type),
-                     r.maybe_null ? "_or_null" : "");
+  // The name of the object's type would follow.
+  return fmt::format("{}{}{}{}", r.read_only ? "rdonly_" : "", base_name(r.type),
+                     r.maybe_null ? "_or_null" : "", r.type == Type::kernel_object ? "_" : "");
 }
 
 std::string describe(const Register& r) {

@@ -26,6 +26,7 @@ enum class Type : uint8_t {
   memory,         // `extent` bytes
   record,         // `extent` bytes of a ring buffer, which must be given back
   function,       // a callback
+  kernel_object,  // somewhere in an object of the kernel, of which nothing may be accessed
   socket_common,  // what all sockets have
   socket,         // a full socket
   tcp_socket,
