@@ -32,7 +32,7 @@ uint32_t Translator::call(uint32_t index) {
     return index + 1;
   }
   if (insn.src_reg == vm::kPseudoKfuncCall) {
-    call_helper(vm::find_kfunc(insn.imm)->row);
+    call_helper(vm::find_kfunc(insn.imm, type_.helper_set)->row);
     return index + 1;
   }
   if (insn.imm == BPF_FUNC_tail_call) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "jit/translator.h"
+#include "vm/exceptions.h"
 
 namespace xnic::jit {
 
@@ -16,6 +17,9 @@ std::string objection(const vm::Program& program) {
   const vm::ProgramType& type = *vm::find_program_type(program.type());
   const std::span<const bpf_insn> insns = program.instructions();
   for (uint32_t i = 0; i < insns.size(); ++i) {
+    if (vm::is_throw(insns[i])) {
+      return fmt::format("program {}: machine code does not throw", program.name());
+    }
     if (proof.meets_context[i] == 0 || !proof.reaches(i)) continue;
     const uint32_t width = vm::opcode(insns[i]).width;
     const vm::ContextField* field =

@@ -15,7 +15,9 @@ namespace xnic::vm {
 // What a helper wants in an argument register. Names after the kernel's ARG_* types.
 enum class Argument : uint8_t {
   none,
-  any,                   // any initialised value
+  any,                   // any initialised value; of kfuncs, a number
+  ignored,               // any initialised value, of kfuncs, too
+  struct_id,             // the constant id of a struct in the kernel's types
   context,               // the program's context, unmodified
   function,              // a callback: the index of the first instruction of a static function
   map,                   // a map, known when the program is verified
@@ -31,6 +33,8 @@ enum class Argument : uint8_t {
   u32_in_out,            // 4 bytes that are read and written, aligned
   u64_out,               // 8 bytes that are written, aligned
   const_string,  // text with its NUL, in a map that is frozen and that programs may only read
+  socket,        // a socket of any kind
+  ended_socket,  // one that was acquired and is given back
   record,        // a ring buffer record of this run, neither submitted nor discarded yet
   spin_lock,     // the bpf_spin_lock of a map value
   timer,         // the bpf_timer of a map value
@@ -40,14 +44,32 @@ enum class Argument : uint8_t {
   new_iterator,    // 8 bytes of stack that become an iterator
   iterator,        // an iterator that has begun and not ended
   ended_iterator,  // one that ends
+  // Dynptrs: 16 bytes of stack.
+  new_local_dynptr,  // that become one, of map values
+  new_ringbuf_dynptr,
+  new_skb_dynptr,
+  new_xdp_dynptr,
+  cloned_dynptr,         // that become one like the dynptr argument before
+  dynptr,                // that are one, of any kind
+  ended_ringbuf_dynptr,  // that are one and end with it
+  buffer_or_null,        // readable and writable bytes, as many as the next argument, or NULL
+  slice_size,            // a constant: how many bytes the result leads to
 };
 
 enum class Returns : uint8_t {
   integer,
   none,
   map_value_or_null,
-  record_or_null,        // so many bytes as r2 says
-  iterated_int_or_null,  // the iterator's next int, read-only; NULL behind the last
+  record_or_null,            // so many bytes as r2 says
+  iterated_int_or_null,      // the iterator's next int, read-only; NULL behind the last
+  socket_or_null,            // acquired
+  socket_common_or_null,     // acquired
+  same_full_socket_or_null,  // the socket of the argument, seen as a full one
+  same_tcp_socket_or_null,
+  listener_or_null,  // a full socket
+  kernel_object,     // something that may not be followed
+  slice_or_null,     // bytes that a dynptr leads to
+  read_only_slice_or_null,
 };
 
 using HelperFunction = uint64_t (*)(Invocation&, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
@@ -56,7 +78,14 @@ using HelperFunction = uint64_t (*)(Invocation&, uint64_t, uint64_t, uint64_t, u
 inline constexpr uint32_t kXdp = 1;
 inline constexpr uint32_t kTc = 2;
 inline constexpr uint32_t kSocketFilter = 4;
-inline constexpr uint32_t kTracepoint = 8;
+// Of types that are verified and that nothing here runs.
+inline constexpr uint32_t kTracing = 8;  // tracepoints, probes, perf events
+inline constexpr uint32_t kCgroupSkb = 16;
+inline constexpr uint32_t kLwt = 32;
+inline constexpr uint32_t kLwtXmit = 64;      // what lwt_xmit has beside these
+inline constexpr uint32_t kStream = 128;      // sk_skb
+inline constexpr uint32_t kMessage = 256;     // sk_msg
+inline constexpr uint32_t kCgroupSock = 512;  // cgroup_sock, cgroup_sock_addr
 inline constexpr uint32_t kAnyType = ~0u;
 
 // One helper: one function and one row, in a file of vm/helpers. Addresses in arguments are host

@@ -20,11 +20,11 @@ constexpr std::array kEngineHelpers = {
 std::vector<Helper> all_rows() {
   std::vector<Helper> rows;
   for (const std::span<const Helper> group :
-       {std::span<const Helper>(kEngineHelpers), callback_helpers(), event_helpers(),
-        machine_helpers(), map_helpers(), network_helpers(), redirect_helpers(), skb_byte_helpers(),
-        skb_checksum_helpers(), skb_field_helpers(), skb_room_helpers(), skb_size_helpers(),
-        text_helpers(), tunnel_helpers(), value_field_helpers(), xdp_byte_helpers(),
-        xdp_helpers()}) {
+       {std::span<const Helper>(kEngineHelpers), callback_helpers(), dynptr_helpers(),
+        event_helpers(), machine_helpers(), map_helpers(), network_helpers(), redirect_helpers(),
+        skb_byte_helpers(), skb_checksum_helpers(), skb_field_helpers(), skb_room_helpers(),
+        skb_size_helpers(), socket_helpers(), text_helpers(), tunnel_helpers(),
+        value_field_helpers(), xdp_byte_helpers(), xdp_helpers()}) {
     rows.insert(rows.end(), group.begin(), group.end());
   }
   return rows;
@@ -59,6 +59,7 @@ constexpr std::array kMapUses = {
     MapUse{BPF_FUNC_perf_event_output, BPF_MAP_TYPE_PERF_EVENT_ARRAY},
     MapUse{BPF_FUNC_ringbuf_output, BPF_MAP_TYPE_RINGBUF},
     MapUse{BPF_FUNC_ringbuf_reserve, BPF_MAP_TYPE_RINGBUF},
+    MapUse{BPF_FUNC_ringbuf_reserve_dynptr, BPF_MAP_TYPE_RINGBUF},
     MapUse{BPF_FUNC_ringbuf_query, BPF_MAP_TYPE_RINGBUF},
     MapUse{BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_ARRAY_OF_MAPS},
     MapUse{BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_HASH_OF_MAPS},

@@ -10,8 +10,11 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <utility>
 #include <vector>
 
+#include "vm/exceptions.h"
 #include "vm/interpreter_alu.h"
 #include "vm/interpreter_atomics.h"
 #include "vm/interpreter_calls.h"
@@ -87,6 +90,7 @@ class Run : public Callbacks {
 
   // Runs from `start` until the function there returns, on a fresh frame; leaves r0 in r[0].
   uint32_t run_function(uint32_t start, uint64_t* r);
+  uint64_t catch_exception();
   uint64_t call(uint64_t function, const std::array<uint64_t, 5>& arguments) override;
   void grant_value(const Map& map, const uint8_t* value) override {
     memory_.grant(reinterpret_cast<uintptr_t>(value), map);
@@ -109,7 +113,8 @@ class Run : public Callbacks {
   RunCalls calls_;
   std::vector<Caller> callers_;
   uint32_t tail_calls_ = 0;
-  uint64_t count_ = 0;  // instructions so far, kept here while a helper runs
+  std::optional<uint64_t> thrown_{};  // while functions end because of it
+  uint64_t count_ = 0;                // instructions so far, kept here while a helper runs
   std::vector<std::shared_ptr<const Program>> tail_called_;  // kept alive until the run ends
 };
 
@@ -242,6 +247,20 @@ void Run::execute_callback(uint64_t function, Map& map, std::span<const uint8_t>
   invocation_.instructions += count_;
 }
 
+// What the program returns after bpf_throw.
+uint64_t Run::catch_exception() {
+  const uint64_t cookie = *std::exchange(thrown_, std::nullopt);
+  invocation_.fault.reset();
+  const uint32_t callback = exception_callback(program_->spec()).value_or(0);
+  if (callback == 0) return cookie;
+  uint64_t r[16] = {};
+  r[1] = cookie;
+  run_function(callback, r);
+  if (!thrown_) return r[0];
+  invocation_.fault.reset();
+  return *std::exchange(thrown_, std::nullopt);
+}
+
 uint64_t Run::call(uint64_t function, const std::array<uint64_t, 5>& arguments) {
   uint64_t r[16] = {};
   std::copy(arguments.begin(), arguments.end(), &r[1]);
@@ -259,6 +278,7 @@ uint64_t Run::call(uint64_t function, const std::array<uint64_t, 5>& arguments) 
 
 uint32_t Run::run_function(uint32_t start, uint64_t* r) {
   const size_t outermost = callers_.size();
+  const Program* const program = program_;
   r[10] = memory_.push_frame();
   const bpf_insn* code = program_->instructions().data();
   uint64_t count = count_;
@@ -381,10 +401,15 @@ uint32_t Run::run_function(uint32_t start, uint64_t* r) {
           fault(at, "needs a type, field or function that this kernel does not have");
           goto end;
         }
+        if (is_throw(insn)) {
+          thrown_ = r[1];
+          goto throws;
+        }
         if (insn.imm != BPF_FUNC_tail_call || insn.src_reg == kPseudoKfuncCall) {
           count_ = count;
           taken = calls_.call(*program_, at, r);
           count = count_;
+          if (thrown_) goto throws;
           if (!taken) goto end;
           break;
         }
@@ -401,6 +426,22 @@ uint32_t Run::run_function(uint32_t start, uint64_t* r) {
             goto end;
         }
         break;
+      // All functions of the program end. Of a function that a helper called, the helper ends
+      // first: a fault has it return at once.
+      throws:
+        while (callers_.size() > outermost && callers_.back().program == program_) {
+          callers_.pop_back();
+          memory_.pop_frame();
+        }
+        if (callers_.size() == outermost && start != 0 && program_ == program) {
+          fault(at, "throws");
+          goto end;
+        }
+        count_ = count;
+        r[0] = catch_exception();
+        count = count_;
+        if (invocation_.fault) goto end;
+        goto leave;
       leave:
       case BPF_JMP | BPF_EXIT: {
         if (callers_.size() == outermost) goto end;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 
+#include "vm/dynptr.h"
 #include "vm/interpreter.h"
 #include "vm/isa.h"
 #include "vm/kfunc.h"
@@ -99,6 +100,28 @@ std::string RunCalls::check_field(const Helper& helper, uint32_t number, uint64_
   return {};
 }
 
+// What lies there may have been written by anybody.
+std::string RunCalls::check_dynptr(const Helper& helper, uint32_t number, uint64_t address) {
+  if (memory_.may_write(*program_, address, kDynptrBytes)) {
+    const Dynptr dynptr = Dynptr::at(address);
+    const uint64_t first = dynptr.data + dynptr.offset;
+    const bool leads_to_memory =
+        dynptr.size == 0 ||
+        (dynptr.read_only != 0 ? memory_.may_read(*program_, first, dynptr.size)
+                               : memory_.may_write(*program_, first, dynptr.size));
+    const bool is_sound =
+        dynptr.is_null() ||
+        (dynptr.is_of_packet() ? dynptr.data == reinterpret_cast<uintptr_t>(&invocation_.packet)
+         : dynptr.is_of(DynptrKind::ringbuf) ? memory_.records().is_open(dynptr.data)
+                                             : leads_to_memory);
+    const bool fits = helper.arguments[number] != Argument::ended_ringbuf_dynptr ||
+                      dynptr.is_null() || dynptr.is_of(DynptrKind::ringbuf);
+    if (is_sound && fits) return {};
+  }
+  return fmt::format("gives {} no dynptr in r{}, but {}", helper.name, number + 1,
+                     memory_.describe(address));
+}
+
 std::string RunCalls::check_argument(const Helper& helper, uint32_t number, const uint64_t* r,
                                      const Map*& map) {
   const Argument kind = helper.arguments[number];
@@ -127,6 +150,8 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
   switch (kind) {
     case Argument::none:
     case Argument::any:
+    case Argument::ignored:
+    case Argument::struct_id:
       return {};
     case Argument::function:
       if (value != 0 && std::ranges::find(program_->subprograms(), value, &Subprogram::start) !=
@@ -178,10 +203,27 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
     case Argument::iterator:
     case Argument::ended_iterator:
       return writable(sizeof(uint64_t));
+    case Argument::new_local_dynptr:
+    case Argument::new_ringbuf_dynptr:
+    case Argument::new_skb_dynptr:
+    case Argument::new_xdp_dynptr:
+    case Argument::cloned_dynptr:
+      return writable(kDynptrBytes);
+    case Argument::dynptr:
+    case Argument::ended_ringbuf_dynptr:
+      return check_dynptr(helper, number, value);
+    case Argument::buffer_or_null:
+      if (value == 0 || r[number + 2] == 0) return {};
+      return writable(static_cast<uint32_t>(r[number + 2]));
+    case Argument::slice_size:
+      return {};
     case Argument::const_string:
       return memory_.holds_string(*program_, value)
                  ? std::string()
                  : fmt::format("gives {} no constant text in r{}", helper.name, number + 1);
+    case Argument::socket:
+    case Argument::ended_socket:
+      return fmt::format("gives {} no socket in r{}: there is none here", helper.name, number + 1);
     case Argument::record:
       if (memory_.records().is_open(value)) return {};
       return fmt::format("gives {} no open ring buffer record in r{}, but {}", helper.name,
@@ -198,7 +240,7 @@ bool RunCalls::call(const Program& program, uint32_t index, uint64_t* r) {
   program_ = &program;
   const bpf_insn& insn = program.instructions()[index];
   const Helper& helper = insn.src_reg == kPseudoKfuncCall
-                             ? find_kfunc(insn.imm)->row
+                             ? find_kfunc(insn.imm, type_.helper_set)->row
                              : *helper_at(type_, static_cast<uint32_t>(insn.imm));
   const Map* map = nullptr;
   for (uint32_t number = 0; number < helper.arguments.size(); ++number) {
@@ -214,6 +256,9 @@ bool RunCalls::call(const Program& program, uint32_t index, uint64_t* r) {
     return true;
   }
   if (helper.arguments[0] == Argument::record) memory_.records().close(r[1]);
+  if (helper.arguments[0] == Argument::ended_ringbuf_dynptr) {
+    memory_.records().close(Dynptr::at(r[1]).data);
+  }
   invocation_.callbacks = &callbacks_;
   r[0] = helper.function(invocation_, r[1], r[2], r[3], r[4], r[5]);
   if (invocation_.fault) return false;
@@ -221,6 +266,10 @@ bool RunCalls::call(const Program& program, uint32_t index, uint64_t* r) {
     memory_.grant(r[0], *map);
   }
   if (helper.returns == Returns::record_or_null && r[0] != 0) memory_.records().open(r[0], r[2]);
+  if (helper.id == BPF_FUNC_ringbuf_reserve_dynptr) {
+    const Dynptr record = Dynptr::at(r[4]);
+    if (!record.is_null()) memory_.records().open(record.data, record.size);
+  }
   return true;
 }
 

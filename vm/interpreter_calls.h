@@ -34,6 +34,7 @@ class RunCalls {
   // A sentence on what is wrong with an argument; empty if nothing is.
   std::string check_argument(const Helper& helper, uint32_t number, const uint64_t* r,
                              const Map*& map);
+  std::string check_dynptr(const Helper& helper, uint32_t number, uint64_t address);
   // Whether the address is that of the field at `offset` (-1: none) of a map value.
   std::string check_field(const Helper& helper, uint32_t number, uint64_t address,
                           int32_t (ValueFields::*offset)() const, std::string_view what);

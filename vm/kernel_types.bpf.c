@@ -308,6 +308,20 @@ KFUNC(int, bpf_xdp_metadata_rx_hash, const struct xdp_md* ctx, u32* hash,
       enum xdp_rss_hash_type* rss_type)
 KFUNC(int, bpf_xdp_metadata_rx_vlan_tag, const struct xdp_md* ctx, __be16* vlan_proto,
       u16* vlan_tci)
+KFUNC(int, bpf_dynptr_from_skb, struct __sk_buff* s, u64 flags, struct bpf_dynptr* ptr__uninit)
+KFUNC(int, bpf_dynptr_from_xdp, struct xdp_md* x, u64 flags, struct bpf_dynptr* ptr__uninit)
+KFUNC(void*, bpf_dynptr_slice, const struct bpf_dynptr* p, u32 offset, void* buffer__opt,
+      u32 buffer__szk)
+KFUNC(void*, bpf_dynptr_slice_rdwr, const struct bpf_dynptr* p, u32 offset, void* buffer__opt,
+      u32 buffer__szk)
+KFUNC(int, bpf_dynptr_adjust, const struct bpf_dynptr* p, u32 start, u32 end)
+KFUNC(bool, bpf_dynptr_is_null, const struct bpf_dynptr* p)
+KFUNC(bool, bpf_dynptr_is_rdonly, const struct bpf_dynptr* p)
+KFUNC(__u32, bpf_dynptr_size, const struct bpf_dynptr* p)
+KFUNC(int, bpf_dynptr_clone, const struct bpf_dynptr* p, struct bpf_dynptr* clone__uninit)
+KFUNC(void*, bpf_cast_to_kern_ctx, void* obj)
+KFUNC(void*, bpf_rdonly_cast, const void* obj__ign, u32 btf_id__k)
+KFUNC(void, bpf_throw, u64 cookie)
 KFUNC(int, bpf_iter_num_new, struct bpf_iter_num* it, int start, int end)
 KFUNC(int*, bpf_iter_num_next, struct bpf_iter_num* it)
 KFUNC(void, bpf_iter_num_destroy, struct bpf_iter_num* it)

@@ -27,8 +27,9 @@ struct Kfunc {
 };
 
 std::span<const Kfunc> kfuncs();
-// The row of a function of the kernel's types, as a call instruction has it in `imm`; null if no
+// The row of a function of the kernel's types, as a call instruction has it in `imm`, for these
+// program types (a function may do one thing for some and another for others); null if no such
 // program can call it.
-const Kfunc* find_kfunc(int32_t type_id);
+const Kfunc* find_kfunc(int32_t type_id, uint32_t program_types = kAnyType);
 
 }  // namespace xnic::vm

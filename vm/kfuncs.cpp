@@ -15,19 +15,20 @@ namespace {
 std::vector<Kfunc> all_rows() {
   std::vector<Kfunc> rows;
   for (const std::span<const Kfunc> group :
-       {iterator_kfuncs(), region_kfuncs(), xdp_metadata_kfuncs()}) {
+       {cast_kfuncs(), dynptr_kfuncs(), exception_kfuncs(), iterator_kfuncs(), region_kfuncs(),
+        xdp_metadata_kfuncs()}) {
     rows.insert(rows.end(), group.begin(), group.end());
   }
   return rows;
 }
 
-// By type id; null for types that are no kfunc.
-std::vector<const Kfunc*> rows_by_type() {
+// By type id, the rows of one function; none for types that are no kfunc.
+std::vector<std::vector<const Kfunc*>> rows_by_type() {
   const Btf& types = kernel_types();
-  std::vector<const Kfunc*> rows(types.type_count());
+  std::vector<std::vector<const Kfunc*>> rows(types.type_count());
   for (const Kfunc& kfunc : kfuncs()) {
     const uint32_t id = types.function_id(kfunc.row.name);
-    if (id != 0) rows[id] = &kfunc;
+    if (id != 0) rows[id].push_back(&kfunc);
   }
   return rows;
 }
@@ -39,10 +40,14 @@ std::span<const Kfunc> kfuncs() {
   return kRows;
 }
 
-const Kfunc* find_kfunc(int32_t type_id) {
-  static const std::vector<const Kfunc*> kByType = rows_by_type();
+const Kfunc* find_kfunc(int32_t type_id, uint32_t program_types) {
+  static const std::vector<std::vector<const Kfunc*>> kByType = rows_by_type();
   const auto id = static_cast<size_t>(static_cast<uint32_t>(type_id));
-  return id < kByType.size() ? kByType[id] : nullptr;
+  if (id >= kByType.size()) return nullptr;
+  for (const Kfunc* kfunc : kByType[id]) {
+    if ((kfunc->row.program_types & program_types) != 0) return kfunc;
+  }
+  return nullptr;
 }
 
 }  // namespace xnic::vm

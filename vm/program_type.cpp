@@ -14,6 +14,7 @@
 #include <cstddef>
 
 #include "vm/helper.h"
+#include "vm/verified_types.h"
 
 namespace xnic::vm {
 namespace {
@@ -222,12 +223,14 @@ Action tc_action(uint32_t code) {
   }
 }
 
+// Only where a packet leaves through a devmap is it known where it goes.
+bool xdp_has_field(const ContextField& field, uint32_t attach_type) {
+  return field.name != "egress_ifindex" || attach_type == BPF_XDP_DEVMAP;
+}
+
 // A socket filter's r0 is the number of bytes to keep.
 std::string_view socket_filter_verdict(uint32_t code) { return code == 0 ? "DROP" : "KEEP"; }
 Action socket_filter_action(uint32_t code) { return code == 0 ? Action::drop : Action::pass; }
-
-std::string_view no_verdict(uint32_t) { return "NONE"; }
-Action no_action(uint32_t) { return Action::pass; }
 
 constexpr std::array kProgramTypes = {
     // libbpf probes the kernel with trivial socket filters; no hook runs them.
@@ -238,11 +241,16 @@ constexpr std::array kProgramTypes = {
     // Actions differ from classifiers in where tc runs them alone; no hook does.
     ProgramType{BPF_PROG_TYPE_SCHED_ACT, "sched_act", kTc, sizeof(__sk_buff), kSkbFields,
                 tc_verdict, tc_action},
-    // By a trivial one libbpf asks whether there is bpf_probe_read_kernel; no hook runs them.
-    ProgramType{BPF_PROG_TYPE_TRACEPOINT, "tracepoint", kTracepoint, 0, {}, no_verdict, no_action},
-    ProgramType{BPF_PROG_TYPE_XDP, "xdp", kXdp, sizeof(xdp_md), kXdpFields, xdp_verdict,
-                xdp_action},
+    ProgramType{BPF_PROG_TYPE_XDP, "xdp", kXdp, sizeof(xdp_md), kXdpFields, xdp_verdict, xdp_action,
+                false, false, xdp_has_field},
 };
+
+std::vector<ProgramType> all_types() {
+  std::vector<ProgramType> rows(kProgramTypes.begin(), kProgramTypes.end());
+  const std::vector<ProgramType> others = verified_program_types(kSkbFields);
+  rows.insert(rows.end(), others.begin(), others.end());
+  return rows;
+}
 
 const ContextField* field_at(std::span<const ContextField> fields, uint32_t offset) {
   for (const ContextField& f : fields) {
@@ -263,7 +271,7 @@ uint32_t kept_bytes(const ContextField& field) {
 }
 
 // No interface has index 0: a packet that goes nowhere has no such field.
-bool has_field(const Packet& packet, const ContextField& field) {
+bool packet_has(const Packet& packet, const ContextField& field) {
   return field.name != "egress_ifindex" || packet.egress_ifindex != 0;
 }
 
@@ -281,14 +289,14 @@ const ContextField* ProgramType::field_for(uint32_t offset, uint32_t size, bool 
   // Other sizes than the field's: parts for reading; of cb, which lies in one piece in Linux too,
   // also two fields at once, and parts for writing.
   const bool in_cb = type != BPF_PROG_TYPE_XDP && is_control_block(offset, size);
-  if (write) return in_cb ? f : nullptr;
+  if (write) return in_cb || (f->in_pieces && size == 4) ? f : nullptr;
   return f->narrow && (size < f->size || in_cb) ? f : nullptr;
 }
 
 bool ProgramType::load(const Packet& packet, uint32_t offset, uint32_t size,
                        uint64_t& value) const {
   const ContextField* f = field_for(offset, size, false);
-  if (f == nullptr || !has_field(packet, *f)) return false;
+  if (f == nullptr || !packet_has(packet, *f)) return false;
   const uint32_t inside = offset - f->offset;
   if (inside == 0 && size == f->size) {
     value = f->load(packet);
@@ -317,10 +325,13 @@ bool ProgramType::store(Packet& packet, uint32_t offset, uint32_t size, uint64_t
   return true;
 }
 
-std::span<const ProgramType> program_types() { return kProgramTypes; }
+std::span<const ProgramType> program_types() {
+  static const std::vector<ProgramType> kTypes = all_types();
+  return kTypes;
+}
 
 const ProgramType* find_program_type(uint32_t type) {
-  for (const ProgramType& row : kProgramTypes) {
+  for (const ProgramType& row : program_types()) {
     if (row.type == type) return &row;
   }
   return nullptr;

@@ -21,6 +21,7 @@ struct ContextField {
   bool pointer;  // read whole (4 bytes), gives a 64-bit address
   uint64_t (*load)(const Packet&);
   void (*store)(Packet&, uint64_t);  // null if not writable
+  bool in_pieces = false;            // may be written in parts of 4 bytes
 };
 
 enum class Action : uint8_t {
@@ -30,6 +31,12 @@ enum class Action : uint8_t {
   tx,        // send it back out of the port it came from (XDP_TX)
   redirect,  // send it where bpf_redirect said
   consumed,  // the program took it (TC_ACT_STOLEN, QUEUED, TRAP)
+};
+
+// What a program may leave in r0.
+struct ResultRange {
+  int32_t least;
+  int32_t most;
 };
 
 struct ProgramType {
@@ -42,6 +49,14 @@ struct ProgramType {
   // An unknown XDP code is named XDP_ABORTED, an unknown direct-action code TC_ACT_UNSPEC.
   std::string_view (*verdict_name)(uint32_t code);
   Action (*action)(uint32_t code);
+  // Programs may look at packets and not change them.
+  bool packet_is_read_only = false;
+  // `sk` of the context is a full socket and never NULL.
+  bool has_full_socket = false;
+  // Whether programs of this attach type have the field; null where all have all.
+  bool (*has_field)(const ContextField& field, uint32_t attach_type) = nullptr;
+  // Null where r0 may be anything.
+  ResultRange (*results)(uint32_t attach_type) = nullptr;
 
   // Reads `size` bytes at `offset` of the context. False where Linux permits no such access.
   bool load(const Packet& packet, uint32_t offset, uint32_t size, uint64_t& value) const;

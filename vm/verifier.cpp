@@ -13,6 +13,7 @@
 
 #include "vm/btf.h"
 #include "vm/disassembler.h"
+#include "vm/exceptions.h"
 #include "vm/helper.h"
 #include "vm/instruction_form.h"
 #include "vm/isa.h"
@@ -149,6 +150,7 @@ class Check {
   MapResolver& resolver_;
   const ProgramType* type_ = nullptr;
   bool gpl_compatible_;
+  uint32_t exception_callback_ = 0;  // its first instruction; 0: none
   std::vector<Subprogram> subprograms_;
   std::vector<uint32_t> stack_use_;  // bytes, of each subprogram's constant r10 accesses
   std::vector<std::shared_ptr<Map>> maps_;
@@ -170,6 +172,10 @@ Verdict Check::find_subprograms() {
     }
     starts.push_back(static_cast<uint32_t>(target));
   }
+  const auto callback = exception_callback(spec_);
+  if (!callback) return reject(EINVAL, "{}", callback.error());
+  exception_callback_ = *callback;
+  if (exception_callback_ != 0) starts.push_back(exception_callback_);
   std::ranges::sort(starts);
   starts.erase(std::unique(starts.begin(), starts.end()), starts.end());
   if (starts.size() > kMaxSubprograms) {
@@ -447,6 +453,7 @@ Verdict Check::check_reachable() const {
     }
   };
   reach(0);
+  if (exception_callback_ != 0) reach(exception_callback_);
   while (!work.empty()) {
     const uint32_t at = work.back();
     work.pop_back();

@@ -3,10 +3,10 @@
 // loads each program of each object, alone, into the kernel of this machine and into the emulated
 // one, and prints where they disagree, and how often they agree by program type and by kind of
 // object (the part of its name before the first underscore). A program whose source tells what it
-// returns (__retval) is run on both. With --effort, programs of which the two verifiers looked at
-// a different number of instructions are listed, too; --logs keeps both logs at level 2. Exit code
-// 1 if a program is accepted that Linux rejects, or one returns something else; 77 without
-// permission to load programs.
+// returns (__retval) is run on both, if its type is run here (else: not-run). With --effort,
+// programs of which the two verifiers looked at a different number of instructions are listed, too;
+// --logs keeps both logs at level 2. Exit code 1 if a program is accepted that Linux rejects, or
+// one returns something else; 77 without permission to load programs.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -76,9 +76,11 @@ void compare(const std::string& path, const Wishes& wishes, FILE* out) {
       tell("effort", words(linux_says), words(we_say));
     }
     if (!linux_says.returns.has_value()) continue;
-    const bool same = linux_says.returns == we_say.returns;
-    tell(same ? "same-result" : "RESULT", std::to_string(*linux_says.returns),
-         we_say.returns ? std::to_string(*we_say.returns) : "does not run");
+    const std::string_view result = !we_say.returns                        ? "not-run"
+                                    : linux_says.returns == we_say.returns ? "same-result"
+                                                                           : "RESULT";
+    tell(result, std::to_string(*linux_says.returns),
+         we_say.returns ? std::to_string(*we_say.returns) : "does not run such programs");
   }
 }
 

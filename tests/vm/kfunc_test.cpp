@@ -145,7 +145,7 @@ TEST(Kfunc, EachHasItsTypeInTheKernelsTypes) {
   for (const vm::Kfunc& kfunc : vm::kfuncs()) {
     const uint32_t id = vm::kernel_types().function_id(kfunc.row.name);
     EXPECT_NE(id, 0u) << kfunc.row.name;
-    EXPECT_EQ(vm::find_kfunc(static_cast<int32_t>(id)), &kfunc);
+    EXPECT_EQ(vm::find_kfunc(static_cast<int32_t>(id), kfunc.row.program_types), &kfunc);
   }
   EXPECT_EQ(vm::find_kfunc(0), nullptr);
   EXPECT_EQ(vm::find_kfunc(-1), nullptr);

@@ -1,6 +1,5 @@
-// Dynptrs: made of a map's value or of a ring buffer record; read, written, looked into. What kernel
-// functions add is in vm/kfuncs/dynptr.cpp.
-// Test: tests/vm/dynptr_test.cpp, against Linux.
+// Dynptrs: made of a map's value or of a ring buffer record; read, written, looked into. What
+// kernel functions add is in vm/kfuncs/dynptr.cpp. Test: tests/vm/dynptr_test.cpp, against Linux.
 #include "vm/dynptr.h"
 
 #include <array>

@@ -1,5 +1,5 @@
 // Records for user space, by ring buffer and by perf event.
-// What it leaves out: the dynptr forms of the ring buffer's helpers.
+// The dynptr forms of the ring buffer's helpers are in vm/helpers/dynptr.cpp.
 // Test: tests/vm/events_kernel_test.cpp, against the kernel.
 #include <algorithm>
 #include <array>
@@ -80,7 +80,7 @@ uint64_t packet_event_output(Invocation& run, uint64_t, uint64_t map, uint64_t f
 using A = Argument;
 using R = Returns;
 constexpr std::array kRows = {
-    XNIC_HELPER(perf_event_output, kXdp | kTc | kSocketFilter, R::integer,
+    XNIC_HELPER(perf_event_output, kAnyType, R::integer,
                 {A::context, A::map, A::any, A::memory_read, A::size_or_zero}, packet_event_output,
                 kGplOnly),
     XNIC_HELPER(ringbuf_output, kAnyType, R::integer,

@@ -73,7 +73,7 @@ using A = Argument;
 using R = Returns;
 constexpr std::array kRows = {
     XNIC_HELPER(redirect, kXdp, R::integer, {A::any, A::any}, xdp_redirect),
-    XNIC_HELPER(redirect, kTc, R::integer, {A::any, A::any}, tc_redirect),
+    XNIC_HELPER(redirect, kTc | kLwtXmit, R::integer, {A::any, A::any}, tc_redirect),
     XNIC_HELPER(redirect_map, kXdp, R::integer, {A::map, A::any, A::any}, redirect_map),
     XNIC_HELPER(redirect_neigh, kTc, R::integer,
                 {A::any, A::memory_read_or_null, A::size_or_zero, A::any}, redirect_neigh),

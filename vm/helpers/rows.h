@@ -19,6 +19,7 @@ inline constexpr bool kAnyLicense = false;
 inline constexpr bool kChangesPacket = true;
 
 std::span<const Helper> callback_helpers();
+std::span<const Helper> dynptr_helpers();
 std::span<const Helper> event_helpers();
 std::span<const Helper> machine_helpers();
 std::span<const Helper> map_helpers();
@@ -29,6 +30,7 @@ std::span<const Helper> skb_checksum_helpers();
 std::span<const Helper> skb_field_helpers();
 std::span<const Helper> skb_room_helpers();
 std::span<const Helper> skb_size_helpers();
+std::span<const Helper> socket_helpers();
 std::span<const Helper> xdp_byte_helpers();
 std::span<const Helper> text_helpers();
 std::span<const Helper> tunnel_helpers();

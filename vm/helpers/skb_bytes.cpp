@@ -69,15 +69,15 @@ uint64_t skb_pull_data(Invocation& run, uint64_t, uint64_t length, uint64_t, uin
 using A = Argument;
 using R = Returns;
 constexpr std::array kRows = {
-    XNIC_HELPER(skb_load_bytes, kTc | kSocketFilter, R::integer,
+    XNIC_HELPER(skb_load_bytes, kTc | kSocketFilter | kCgroupSkb | kLwt | kStream, R::integer,
                 {A::context, A::any, A::memory_write, A::size}, skb_load_bytes),
-    XNIC_HELPER(skb_load_bytes_relative, kTc | kSocketFilter, R::integer,
+    XNIC_HELPER(skb_load_bytes_relative, kTc | kSocketFilter | kCgroupSkb, R::integer,
                 {A::context, A::any, A::memory_write, A::size, A::any}, skb_load_bytes_relative),
-    XNIC_HELPER(skb_store_bytes, kTc, R::integer,
+    XNIC_HELPER(skb_store_bytes, kTc | kLwtXmit | kStream, R::integer,
                 {A::context, A::any, A::memory_read, A::size, A::any}, skb_store_bytes, kAnyLicense,
                 kChangesPacket),
-    XNIC_HELPER(skb_pull_data, kTc, R::integer, {A::context, A::any}, skb_pull_data, kAnyLicense,
-                kChangesPacket),
+    XNIC_HELPER(skb_pull_data, kTc | kLwt | kStream, R::integer, {A::context, A::any},
+                skb_pull_data, kAnyLicense, kChangesPacket),
 };
 
 }  // namespace

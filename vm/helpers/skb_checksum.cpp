@@ -136,16 +136,18 @@ uint64_t csum_level(Invocation& run, uint64_t, uint64_t level, uint64_t, uint64_
 using A = Argument;
 using R = Returns;
 constexpr std::array kRows = {
-    XNIC_HELPER(l3_csum_replace, kTc, R::integer, {A::context, A::any, A::any, A::any, A::any},
-                l3_csum_replace, kAnyLicense, kChangesPacket),
-    XNIC_HELPER(l4_csum_replace, kTc, R::integer, {A::context, A::any, A::any, A::any, A::any},
-                l4_csum_replace, kAnyLicense, kChangesPacket),
+    XNIC_HELPER(l3_csum_replace, kTc | kLwtXmit, R::integer,
+                {A::context, A::any, A::any, A::any, A::any}, l3_csum_replace, kAnyLicense,
+                kChangesPacket),
+    XNIC_HELPER(l4_csum_replace, kTc | kLwtXmit, R::integer,
+                {A::context, A::any, A::any, A::any, A::any}, l4_csum_replace, kAnyLicense,
+                kChangesPacket),
     XNIC_HELPER(
-        csum_diff, kXdp | kTc, R::integer,
+        csum_diff, kXdp | kTc | kLwt, R::integer,
         {A::memory_read_or_null, A::size_or_zero, A::memory_read_or_null, A::size_or_zero, A::any},
         csum_diff),
-    XNIC_HELPER(csum_update, kTc, R::integer, {A::context, A::any}, csum_update),
-    XNIC_HELPER(csum_level, kTc, R::integer, {A::context, A::any}, csum_level),
+    XNIC_HELPER(csum_update, kTc | kLwtXmit, R::integer, {A::context, A::any}, csum_update),
+    XNIC_HELPER(csum_level, kTc | kLwtXmit, R::integer, {A::context, A::any}, csum_level),
 };
 
 }  // namespace

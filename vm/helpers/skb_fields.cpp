@@ -133,15 +133,15 @@ using A = Argument;
 using R = Returns;
 constexpr std::array kRows = {
     XNIC_HELPER(skb_change_type, kTc, R::integer, {A::context, A::any}, skb_change_type),
-    XNIC_HELPER(get_hash_recalc, kTc, R::integer, {A::context}, get_hash_recalc),
+    XNIC_HELPER(get_hash_recalc, kTc | kLwt, R::integer, {A::context}, get_hash_recalc),
     XNIC_HELPER(set_hash, kTc, R::integer, {A::context, A::any}, set_hash),
-    XNIC_HELPER(set_hash_invalid, kTc, R::integer, {A::context}, set_hash_invalid),
+    XNIC_HELPER(set_hash_invalid, kTc | kLwtXmit, R::integer, {A::context}, set_hash_invalid),
     XNIC_HELPER(skb_set_tstamp, kTc, R::integer, {A::context, A::any, A::any}, skb_set_tstamp),
-    XNIC_HELPER(skb_ecn_set_ce, kTc, R::integer, {A::context}, skb_ecn_set_ce),
-    XNIC_HELPER(get_cgroup_classid, kTc, R::integer, {A::context}, get_cgroup_classid),
-    XNIC_HELPER(get_route_realm, kTc, R::integer, {A::context}, get_route_realm),
-    XNIC_HELPER(clone_redirect, kTc, R::integer, {A::context, A::any, A::any}, clone_redirect,
-                kAnyLicense, kChangesPacket),
+    XNIC_HELPER(skb_ecn_set_ce, kTc | kCgroupSkb, R::integer, {A::context}, skb_ecn_set_ce),
+    XNIC_HELPER(get_cgroup_classid, kTc | kLwt, R::integer, {A::context}, get_cgroup_classid),
+    XNIC_HELPER(get_route_realm, kTc | kLwt, R::integer, {A::context}, get_route_realm),
+    XNIC_HELPER(clone_redirect, kTc | kLwtXmit, R::integer, {A::context, A::any, A::any},
+                clone_redirect, kAnyLicense, kChangesPacket),
 };
 
 }  // namespace

@@ -155,10 +155,10 @@ uint64_t skb_vlan_pop(Invocation& run, uint64_t, uint64_t, uint64_t, uint64_t, u
 using A = Argument;
 using R = Returns;
 constexpr std::array kRows = {
-    XNIC_HELPER(skb_change_tail, kTc, R::integer, {A::context, A::any, A::any}, skb_change_tail,
-                kAnyLicense, kChangesPacket),
-    XNIC_HELPER(skb_change_head, kTc, R::integer, {A::context, A::any, A::any}, skb_change_head,
-                kAnyLicense, kChangesPacket),
+    XNIC_HELPER(skb_change_tail, kTc | kLwtXmit | kStream, R::integer, {A::context, A::any, A::any},
+                skb_change_tail, kAnyLicense, kChangesPacket),
+    XNIC_HELPER(skb_change_head, kTc | kLwtXmit | kStream, R::integer, {A::context, A::any, A::any},
+                skb_change_head, kAnyLicense, kChangesPacket),
     XNIC_HELPER(skb_vlan_push, kTc, R::integer, {A::context, A::any, A::any}, skb_vlan_push,
                 kAnyLicense, kChangesPacket),
     XNIC_HELPER(skb_vlan_pop, kTc, R::integer, {A::context}, skb_vlan_pop, kAnyLicense,

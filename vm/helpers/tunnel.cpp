@@ -111,14 +111,14 @@ uint64_t skb_get_tunnel_opt(Invocation& run, uint64_t, uint64_t to, uint64_t siz
 using A = Argument;
 using R = Returns;
 constexpr std::array kRows = {
-    XNIC_HELPER(skb_set_tunnel_key, kTc, R::integer, {A::context, A::memory_read, A::size, A::any},
-                skb_set_tunnel_key),
-    XNIC_HELPER(skb_get_tunnel_key, kTc, R::integer, {A::context, A::memory_write, A::size, A::any},
-                skb_get_tunnel_key),
-    XNIC_HELPER(skb_set_tunnel_opt, kTc, R::integer, {A::context, A::memory_read, A::size},
-                skb_set_tunnel_opt),
-    XNIC_HELPER(skb_get_tunnel_opt, kTc, R::integer, {A::context, A::memory_write, A::size},
-                skb_get_tunnel_opt),
+    XNIC_HELPER(skb_set_tunnel_key, kTc | kLwtXmit, R::integer,
+                {A::context, A::memory_read, A::size, A::any}, skb_set_tunnel_key),
+    XNIC_HELPER(skb_get_tunnel_key, kTc | kLwtXmit, R::integer,
+                {A::context, A::memory_write, A::size, A::any}, skb_get_tunnel_key),
+    XNIC_HELPER(skb_set_tunnel_opt, kTc | kLwtXmit, R::integer,
+                {A::context, A::memory_read, A::size}, skb_set_tunnel_opt),
+    XNIC_HELPER(skb_get_tunnel_opt, kTc | kLwtXmit, R::integer,
+                {A::context, A::memory_write, A::size}, skb_get_tunnel_opt),
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
 // Dynptrs of packets, and what can be done with dynptrs of any kind beside what helpers do.
 // Bytes of fragments are always copied to the program's buffer; Linux gives a pointer to those that
-// lie in one fragment. Test: tests/vm/dynptr_test.cpp, against Linux.
+// lie in one fragment. Test: tests/bpf/dynptrs, compared with Linux.
 #include "vm/dynptr.h"
 
 #include <array>
@@ -93,24 +93,26 @@ uint64_t clone(Invocation&, uint64_t of, uint64_t at, uint64_t, uint64_t, uint64
 
 using A = Argument;
 using R = Returns;
+// Types that may write to packets.
+constexpr uint32_t kWriters = kXdp | kTc | kLwtXmit | kStream | kMessage;
 constexpr std::array kRows = {
-    Kfunc{kfunc_row("bpf_dynptr_from_skb", kTc, R::integer, {A::context, A::any, A::new_skb_dynptr},
-                    from_skb)},
-    Kfunc{kfunc_row("bpf_dynptr_from_skb", kSocketFilter, R::integer,
+    Kfunc{kfunc_row("bpf_dynptr_from_skb", kTc | kLwtXmit | kStream, R::integer,
+                    {A::context, A::any, A::new_skb_dynptr}, from_skb)},
+    Kfunc{kfunc_row("bpf_dynptr_from_skb", kSocketFilter | kCgroupSkb | kLwt, R::integer,
                     {A::context, A::any, A::new_skb_dynptr}, from_skb_read_only)},
     Kfunc{kfunc_row("bpf_dynptr_from_xdp", kXdp, R::integer,
                     {A::context, A::any, A::new_xdp_dynptr}, from_xdp)},
     Kfunc{kfunc_row("bpf_dynptr_slice", kAnyType, R::read_only_slice_or_null,
                     {A::dynptr, A::any, A::buffer_or_null, A::slice_size}, slice)},
-    Kfunc{kfunc_row("bpf_dynptr_slice_rdwr", kAnyType, R::slice_or_null,
+    Kfunc{kfunc_row("bpf_dynptr_slice_rdwr", kWriters, R::slice_or_null,
                     {A::dynptr, A::any, A::buffer_or_null, A::slice_size}, writable_slice)},
-    Kfunc{kfunc_row("bpf_dynptr_adjust", kAnyType, R::integer, {A::dynptr, A::any, A::any},
-                    adjust)},
+    Kfunc{
+        kfunc_row("bpf_dynptr_adjust", kAnyType, R::integer, {A::dynptr, A::any, A::any}, adjust)},
     Kfunc{kfunc_row("bpf_dynptr_is_null", kAnyType, R::integer, {A::dynptr}, is_null)},
     Kfunc{kfunc_row("bpf_dynptr_is_rdonly", kAnyType, R::integer, {A::dynptr}, is_read_only)},
     Kfunc{kfunc_row("bpf_dynptr_size", kAnyType, R::integer, {A::dynptr}, size)},
-    Kfunc{kfunc_row("bpf_dynptr_clone", kAnyType, R::integer, {A::dynptr, A::cloned_dynptr},
-                    clone)},
+    Kfunc{
+        kfunc_row("bpf_dynptr_clone", kAnyType, R::integer, {A::dynptr, A::cloned_dynptr}, clone)},
 };
 
 }  // namespace

@@ -8,6 +8,9 @@
 // What the files of vm/kfuncs share: each gives its rows, vm/kfuncs.cpp puts them together.
 namespace xnic::vm {
 
+std::span<const Kfunc> cast_kfuncs();
+std::span<const Kfunc> dynptr_kfuncs();
+std::span<const Kfunc> exception_kfuncs();
 std::span<const Kfunc> iterator_kfuncs();
 std::span<const Kfunc> region_kfuncs();
 std::span<const Kfunc> xdp_metadata_kfuncs();

@@ -72,6 +72,7 @@ class Analysis {
   Verdict run_functions() {
     if (Verdict v = require_maps()) return v;
     if (is_guided()) return follow(env_.flow.function_of(options_.along.front()));
+    if (env_.exception_callback != 0) env_.called[env_.exception_callback] = 1;
     if (Verdict v = follow(0)) return v;
     std::vector<bool> done(env_.flow.functions.size());
     bool again = true;
@@ -92,7 +93,7 @@ class Analysis {
       if (map->spec().fields.has_spin_lock() && env_.spec.type == BPF_PROG_TYPE_SOCKET_FILTER) {
         return refuse(EINVAL, "socket filter progs cannot use bpf_spin_lock yet");
       }
-      if (env_.type.helper_set != kTracepoint) continue;
+      if (env_.type.helper_set != kTracing) continue;
       if (map->spec().fields.has_spin_lock()) {
         return refuse(EINVAL, "tracing progs cannot use bpf_spin_lock yet");
       }
@@ -247,6 +248,10 @@ class Analysis {
         perform_may_goto(insn, next);
         return {};
       case Kind::call:
+        if (is_throw(insn)) {
+          ended = true;
+          return apply_throw(env_);
+        }
         return perform_call(insn, next);
       case Kind::load_packet:
         return perform_packet_load();

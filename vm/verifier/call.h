@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "vm/verifier/dynptrs.h"
 #include "vm/verifier/environment.h"
 #include "vm/verifier/iterators.h"
 #include "vm/verifier/requirements.h"
@@ -47,7 +48,11 @@ class Call {
   Verdict require_value(uint32_t number, bool out);
   Verdict require_fixed(uint32_t number, uint32_t size, bool fills);
   Verdict require_bytes(uint32_t number, uint32_t size);
+  Verdict require_acquired(uint32_t number);
+  Verdict require_struct_id(uint32_t number);
   Verdict require_size(uint32_t position);
+  Verdict require_slice_size(uint32_t position);
+  Verdict require_dynptr_argument(uint32_t number, Argument kind);
   Verdict require_record_size();
   Verdict require_string(uint32_t number);
   // The value whose lock or timer an argument names.
@@ -61,6 +66,8 @@ class Call {
   void fill(const Lent& memory);
   Verdict call_back();
   Register result(const Register& second);
+  Register acquired(Type type);
+  Register same_socket(Type type, uint32_t reference);
 
   Environment& env_;
   const bpf_insn& insn_;
@@ -73,6 +80,9 @@ class Call {
   uint32_t released_ = 0;
   std::optional<uint64_t> key_;
   std::optional<IteratorUse> iterator_;
+  std::optional<DynptrUse> dynptr_;      // that is used
+  std::optional<DynptrUse> new_dynptr_;  // that begins
+  uint32_t slice_size_ = 0;
   std::vector<Lent> lent_;
   std::vector<Lent> filled_;
 };

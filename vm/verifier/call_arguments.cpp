@@ -1,9 +1,13 @@
 // What helpers require of their arguments, kind by kind. Test: tests/vm/verifier/analysis_test.cpp,
 // and the comparison of verdicts in tests/verdicts.
+#include <bpf/btf.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
 
+#include "vm/btf.h"
+#include "vm/kernel_face.h"
 #include "vm/verifier/call.h"
 #include "vm/verifier/effects.h"
 #include "vm/verifier/precision.h"
@@ -82,7 +86,10 @@ Verdict Call::require_argument(uint32_t position) {
   switch (kind) {
     case Argument::none:
     case Argument::any:
+    case Argument::ignored:
       return {};
+    case Argument::struct_id:
+      return require_struct_id(number);
     case Argument::context:
       if (Verdict v = require_type(number, Type::context)) return v;
       return require_unmodified(r, number);
@@ -123,20 +130,16 @@ Verdict Call::require_argument(uint32_t position) {
       return require_fixed(number, 8, true);
     case Argument::const_string:
       return require_string(number);
+    case Argument::socket:
+      return require_type(number, Type::socket_common, Type::socket, Type::tcp_socket);
+    case Argument::ended_socket:
+      if (Verdict v = require_type(number, Type::socket_common, Type::socket, Type::tcp_socket)) {
+        return v;
+      }
+      return require_acquired(number);
     case Argument::record:
       if (Verdict v = require_type(number, Type::record)) return v;
-      if (r.offset != 0 || !r.number.is_constant() || r.number.bits.value != 0) {
-        return refuse(EINVAL, "R{} must have zero offset when passed to release func", number);
-      }
-      if (r.reference == 0) {
-        return refuse(EINVAL, "R{} must be referenced when passed to release function", number);
-      }
-      if (!env_.now->has_reference(r.reference)) {
-        return refuse(EINVAL, "func {}#{} reference has not been acquired before", helper_.name,
-                      helper_.id);
-      }
-      released_ = r.reference;
-      return {};
+      return require_acquired(number);
     case Argument::spin_lock:
       return require_lock(number);
     case Argument::timer:
@@ -155,7 +158,36 @@ Verdict Call::require_argument(uint32_t position) {
       iterator_ = use;
       return {};
     }
+    case Argument::new_local_dynptr:
+    case Argument::new_ringbuf_dynptr:
+    case Argument::new_skb_dynptr:
+    case Argument::new_xdp_dynptr:
+    case Argument::cloned_dynptr:
+    case Argument::dynptr:
+    case Argument::ended_ringbuf_dynptr:
+      return require_dynptr_argument(number, kind);
+    case Argument::buffer_or_null:
+      return r.is_null() ? Verdict{} : require_memory_type(number);
+    case Argument::slice_size:
+      return require_slice_size(position);
   }
+  return {};
+}
+
+// A pointer that is given back as it was acquired.
+Verdict Call::require_acquired(uint32_t number) {
+  const Register& r = env_.reg(number);
+  if (r.offset != 0 || !r.number.is_constant() || r.number.bits.value != 0) {
+    return refuse(EINVAL, "R{} must have zero offset when passed to release func", number);
+  }
+  if (r.reference == 0) {
+    return refuse(EINVAL, "R{} must be referenced when passed to release function", number);
+  }
+  if (!env_.now->has_reference(r.reference)) {
+    return refuse(EINVAL, "func {}#{} reference has not been acquired before", helper_.name,
+                  helper_.id);
+  }
+  released_ = r.reference;
   return {};
 }
 
@@ -181,6 +213,7 @@ Verdict Call::require_memory(uint32_t number, uint32_t size, Direction direction
   const Register& r = env_.reg(number);
   if (r.type != Type::stack) return {};
   if (fills && r.number.is_constant()) {
+    if (Verdict v = require_no_dynptr(env_, number, size)) return v;
     filled_.push_back({number, size, true});
   } else {
     if (Verdict v = require_plain_stack(env_, number, 0, size)) return v;
@@ -247,6 +280,57 @@ Verdict Call::require_size(uint32_t position) {
   }
   mark_precise(env_, number);
   return {};
+}
+
+Verdict Call::require_struct_id(uint32_t number) {
+  if (Verdict v = require_type(number, Type::scalar)) return v;
+  const Tnum& id = env_.reg(number).number.bits;
+  if (id.mask != 0) return refuse(EINVAL, "R{} must be a known constant", number);
+  mark_precise(env_, number);
+  // Memory of no type.
+  if (id.value == 0) return {};
+  const btf* types = kernel_types().parsed();
+  const btf_type* type = btf__type_by_id(types, static_cast<uint32_t>(id.value));
+  if (type != nullptr && btf_is_struct(type)) return {};
+  return refuse(EINVAL, "kfunc {} type ID argument must be of a struct", helper_.name);
+}
+
+// How many bytes a slice has, and the buffer for them where there is one.
+Verdict Call::require_slice_size(uint32_t position) {
+  const uint32_t number = position + 1;
+  if (Verdict v = require_type(number, Type::scalar)) return v;
+  const Bounds& size = env_.reg(number).number;
+  const bool is_kfunc = helper_.id == 0;
+  if (!size.is_constant()) {
+    return is_kfunc ? refuse(EINVAL, "R{} must be a known constant", number)
+                    : refuse(EACCES, "R{} is not a known constant'", number);
+  }
+  mark_precise(env_, number);
+  slice_size_ = static_cast<uint32_t>(size.bits.value);
+  const bool has_buffer = helper_.arguments[position - 1] == Argument::buffer_or_null &&
+                          !env_.reg(number - 1).is_null();
+  if (!has_buffer) return {};
+  if (Verdict v = require_memory(number - 1, slice_size_, Direction::read, true)) return v;
+  return require_memory(number - 1, slice_size_, Direction::write, true);
+}
+
+Verdict Call::require_dynptr_argument(uint32_t number, Argument kind) {
+  DynptrUse use;
+  if (Verdict v = require_dynptr(env_, number, kind, helper_, use)) return v;
+  if (kind == Argument::dynptr || kind == Argument::ended_ringbuf_dynptr) {
+    dynptr_ = use;
+    if (kind != Argument::dynptr) released_ = use.reference;
+    return {};
+  }
+  if (kind == Argument::cloned_dynptr) {
+    use.kind = dynptr_->kind;
+    use.reference = dynptr_->reference;
+  }
+  new_dynptr_ = use;
+  if (helper_.id != BPF_FUNC_dynptr_from_mem) return {};
+  const Register& data = env_.reg(1);
+  if (data.type == Type::map_value) return {};
+  return refuse(EACCES, "Unsupported reg type {} for bpf_dynptr_from_mem data", type_name(data));
 }
 
 Verdict Call::require_record_size() {

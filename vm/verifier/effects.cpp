@@ -205,6 +205,7 @@ Register loaded_from_context(Environment& env, int32_t offset, uint32_t size) {
                                                           : Type::packet_end);
   }
   if (field->name == "sk") {
+    if (env.type.has_full_socket) return Register::pointer(Type::socket);
     Register socket = Register::pointer(Type::socket_common);
     socket.maybe_null = true;
     socket.id = env.new_id();
@@ -358,7 +359,9 @@ Verdict apply_load_immediate(Environment& env, const bpf_insn& insn) {
 
 void void_packet_pointers(State& state) {
   state.for_each([](Register& r) {
-    if (r.is_packet_or_end()) r = Register::unknown();
+    const bool in_packet = r.dynptr_kind == DynptrKind::skb || r.dynptr_kind == DynptrKind::xdp;
+    const bool is_slice = r.type == Type::memory && in_packet;
+    if (r.is_packet_or_end() || is_slice) r = Register::unknown();
   });
 }
 
@@ -367,6 +370,11 @@ void release(State& state, uint32_t reference) {
   state.for_each([&](Register& r) {
     if (r.reference == reference) r = Register::unknown();
   });
+  for (Frame& frame : state.frames) {
+    for (StackSlot& slot : frame.stack) {
+      if (slot.is_dynptr() && slot.value.reference == reference) slot = {};
+    }
+  }
 }
 
 }  // namespace xnic::vm::verifier

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "vm/btf.h"
+#include "vm/exceptions.h"
 #include "vm/helper.h"
 #include "vm/map.h"
 #include "vm/maps/kernel_pointers.h"
@@ -41,6 +42,8 @@ struct Environment {
         called(program_functions.size()),
         is_async_callback(program_functions.size()),
         base_types(code.size(), Type::uninitialised) {
+    const uint32_t callback = vm::exception_callback(program).value_or(0);
+    if (callback != 0) exception_callback = flow.function_of(callback);
     proof.reached.resize(code.size());
     for (const std::shared_ptr<Map>& map : maps) {
       if (map->btf == nullptr) continue;
@@ -72,6 +75,7 @@ struct Environment {
   std::vector<Proof::Function> stack;  // of each function
   std::vector<uint8_t> called;         // global functions
   std::vector<uint8_t> is_async_callback;
+  uint32_t exception_callback = 0;  // function; 0: none
   std::vector<uint8_t> seen;     // instructions
   std::vector<Type> base_types;  // of the pointer that an instruction accesses
   Proof proof;

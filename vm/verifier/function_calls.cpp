@@ -34,6 +34,26 @@ Verdict require_callback_result(Environment& env) {
                 describe(result));
 }
 
+// What the program returns, in register `number`.
+Verdict require_result(Environment& env, uint32_t number, ResultRange allowed) {
+  const Register& result = env.reg(number);
+  if (!result.is_scalar()) {
+    return refuse(EINVAL, "At program exit the register R{} is not a known value ({})", number,
+                  type_name(result));
+  }
+  mark_precise(env, number);
+  if (result.number.full.smin >= allowed.least && result.number.full.smax <= allowed.most) {
+    return {};
+  }
+  return refuse(EINVAL, "At program exit the register R{} has {} should have been in [{}, {}]",
+                number, describe(result), allowed.least, allowed.most);
+}
+
+Verdict require_program_result(Environment& env, uint32_t number) {
+  if (env.type.results == nullptr) return {};
+  return require_result(env, number, env.type.results(env.spec.expected_attach_type));
+}
+
 Verdict leave_function(Environment& env, uint32_t& next) {
   State& now = *env.now;
   const Frame& callee = now.frame();
@@ -153,6 +173,9 @@ Verdict apply_function_call(Environment& env, const bpf_insn& insn, uint32_t& ne
   const auto target = static_cast<uint32_t>(int64_t{env.index} + 1 + insn.imm);
   const uint32_t subprogram = env.flow.function_of(target);
   const Function& function = env.flow.functions[subprogram];
+  if (subprogram != 0 && subprogram == env.exception_callback) {
+    return refuse(EINVAL, "insn {} cannot call exception cb directly", env.index);
+  }
   if (function.is_global) {
     if (now.lock_id != 0) {
       return refuse(EINVAL,
@@ -237,9 +260,41 @@ Verdict apply_exit(Environment& env, uint32_t& next, bool& done) {
                   "[0, 0]",
                   describe(now[0]));
   }
+  const bool ends_program =
+      now.frame().subprogram == 0 || now.frame().subprogram == env.exception_callback;
+  if (ends_program) return require_program_result(env, 0);
   if (function.is_global && !now[0].is_scalar()) {
     return refuse(EINVAL, "At subprogram exit the register R0 is not a scalar value ({})",
                   type_name(now[0]));
+  }
+  return {};
+}
+
+Verdict apply_throw(Environment& env) {
+  const State& now = *env.now;
+  if (Verdict v = require_initialised(env, 1)) return v;
+  if (!env.reg(1).is_scalar()) return refuse(EINVAL, "R1 is not a scalar");
+  if (now.lock_id != 0) {
+    return refuse(EINVAL, "function calls are not allowed while holding a lock");
+  }
+  if (env.exception_callback == 0) {
+    if (now.frames.front().in_async_callback) {
+      if (Verdict v = require_result(env, 1, {0, 0})) return v;
+    } else if (Verdict v = require_program_result(env, 1)) {
+      return v;
+    }
+  }
+  if (!now.references.empty()) {
+    const Reference& r = now.references.front();
+    return refuse(
+        EINVAL, "Unreleased reference id={} alloc_insn={}\nbpf_throw would lead to reference leak",
+        r.id, r.acquired_at);
+  }
+  if (now.in_rcu) {
+    return refuse(EINVAL, "bpf_throw cannot be used inside bpf_rcu_read_lock-ed region");
+  }
+  if (now.no_preemption != 0) {
+    return refuse(EINVAL, "bpf_throw cannot be used inside bpf_preempt_disable-ed region");
   }
   return {};
 }
@@ -274,7 +329,11 @@ Verdict enter_outermost(Environment& env, uint32_t subprogram, State& state) {
     state[1] = Register::pointer(Type::context);
     return {};
   }
-  return enter_global(env, subprogram, state.frame());
+  if (Verdict v = enter_global(env, subprogram, state.frame())) return v;
+  if (subprogram != env.exception_callback) return {};
+  const bool takes_one_number = state[1].is_scalar() && state[2].type == Type::uninitialised;
+  if (takes_one_number) return {};
+  return refuse(EINVAL, "exception cb only supports single integer argument");
 }
 
 Verdict require_stack_depths(const Environment& env) {

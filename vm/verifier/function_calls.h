@@ -11,6 +11,8 @@ Verdict apply_function_call(Environment& env, const bpf_insn& insn, uint32_t& ne
 Verdict push_callback(Environment& env, const bpf_insn& insn, uint32_t subprogram);
 // The end of a function. `done` if it was the outermost, and its path has ended.
 Verdict apply_exit(Environment& env, uint32_t& next, bool& done);
+// The same where bpf_throw ends all functions.
+Verdict apply_throw(Environment& env);
 // The same for a legacy packet load in a function, which may end it with r0 = 0.
 Verdict apply_early_exit(Environment& env);
 // The same for bpf_tail_call in a function: where it succeeds, the other program ends the function,

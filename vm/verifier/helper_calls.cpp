@@ -17,14 +17,19 @@ Verdict Call::apply() {
     lend_stack(env_, memory.number, memory.size, memory.writable);
   }
   for (const Lent& memory : filled_) fill(memory);
-  if (released_ != 0) release(*env_.now, released_);
+  if (released_ != 0) {
+    if (dynptr_) note_end(env_, *dynptr_);
+    release(*env_.now, released_);
+  }
   if (callback_ != nullptr) {
     if (Verdict v = call_back()) return v;
   }
   const Register second = env_.reg(2);
+  if (new_dynptr_) begin_dynptr(env_, *new_dynptr_);
   for (uint32_t i = 0; i <= 5; ++i) env_.reg(i) = {};
   env_.reg(0) = result(second);
-  if (helper_.changes_packet) void_packet_pointers(*env_.now);
+  const bool writes_skb = helper_.id == BPF_FUNC_dynptr_write && dynptr_->kind == DynptrKind::skb;
+  if (helper_.changes_packet || writes_skb) void_packet_pointers(*env_.now);
   if (iterator_) apply_iterator(env_, *iterator_);
   return {};
 }
@@ -60,6 +65,25 @@ Verdict Call::call_back() {
   return push_callback(env_, insn_, callback_->subprogram);
 }
 
+// NULL, or something that has to be given back.
+Register Call::acquired(Type type) {
+  Register r = Register::pointer(type);
+  r.maybe_null = true;
+  r.id = r.reference = env_.new_id();
+  const State& now = *env_.now;
+  env_.now->references.push_back({r.id, env_.index, now.frame().in_callback ? now.depth() : 0});
+  return r;
+}
+
+// NULL, or a socket that is given back under the reference of another pointer to it.
+Register Call::same_socket(Type type, uint32_t reference) {
+  Register r = Register::pointer(type);
+  r.maybe_null = true;
+  r.id = env_.new_id();
+  r.reference = reference;
+  return r;
+}
+
 Register Call::result(const Register& second) {
   switch (helper_.returns) {
     case Returns::integer: {
@@ -87,13 +111,33 @@ Register Call::result(const Register& second) {
       if (r.maybe_null || map_->fields.has_spin_lock()) r.id = env_.new_id();
       return r;
     }
-    case Returns::record_or_null: {
-      Register r = Register::pointer(Type::record);
+    case Returns::kernel_object:
+      return Register::pointer(Type::kernel_object);
+    case Returns::slice_or_null:
+    case Returns::read_only_slice_or_null: {
+      Register r = Register::pointer(Type::memory);
       r.maybe_null = true;
+      r.read_only = helper_.returns == Returns::read_only_slice_or_null;
+      r.extent = static_cast<int32_t>(slice_size_);
+      r.id = env_.new_id();
+      r.reference = dynptr_->reference;
+      r.dynptr = dynptr_->id;
+      r.dynptr_kind = dynptr_->kind;
+      return r;
+    }
+    case Returns::socket_or_null:
+      return acquired(Type::socket);
+    case Returns::socket_common_or_null:
+      return acquired(Type::socket_common);
+    case Returns::same_full_socket_or_null:
+      return same_socket(Type::socket, reference_);
+    case Returns::same_tcp_socket_or_null:
+      return same_socket(Type::tcp_socket, reference_);
+    case Returns::listener_or_null:
+      return same_socket(Type::socket, 0);
+    case Returns::record_or_null: {
+      Register r = acquired(Type::record);
       r.extent = static_cast<int32_t>(second.number.bits.value);
-      r.id = r.reference = env_.new_id();
-      const State& now = *env_.now;
-      env_.now->references.push_back({r.id, env_.index, now.frame().in_callback ? now.depth() : 0});
       return r;
     }
   }

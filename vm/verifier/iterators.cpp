@@ -16,19 +16,6 @@ StackSlot& slot_of(State& state, const IteratorUse& use) {
   return state.frames[use.frame].stack[use.slot];
 }
 
-// The slot of its frame that a stack pointer points to; none where that is not known.
-std::optional<IteratorUse> place_of(const Register& r) {
-  if (r.type != Type::stack || !r.number.is_constant()) return {};
-  const int64_t offset = r.offset + static_cast<int64_t>(r.number.bits.value);
-  if (offset >= 0 || offset < -static_cast<int64_t>(kFrameBytes) || offset % kSlotBytes != 0) {
-    return {};
-  }
-  IteratorUse use;
-  use.frame = r.frame;
-  use.slot = static_cast<uint32_t>(-offset) / kSlotBytes - 1;
-  return use;
-}
-
 // The other way to go on: there was a next value.
 void push_turn(Environment& env, const IteratorUse& use) {
   const State* before = Explored::turn_before(*env.now, env.index);
@@ -47,12 +34,13 @@ Verdict require_iterator(Environment& env, uint32_t number, const Helper& row, I
   if (r.type != Type::stack) {
     return refuse(EINVAL, "arg#{} expected pointer to an iterator on stack", number - 1);
   }
-  const auto place = place_of(r);
+  const auto place = stack_place_of(r);
   if (!place) {
     return refuse(EINVAL, "iterator has to be at a constant, aligned offset of the stack (R{})",
                   number);
   }
-  use = *place;
+  use.frame = place->frame;
+  use.slot = place->slot;
   Frame& frame = env.now->frames[use.frame];
   const bool begins = row.arguments[number - 1] == Argument::new_iterator;
   if (begins) {
@@ -102,7 +90,7 @@ void apply_iterator(Environment& env, const IteratorUse& use) {
 }
 
 bool has_active_iterator(const State& now) {
-  const auto place = place_of(now.frame()[1]);
+  const auto place = stack_place_of(now.frame()[1]);
   if (!place) return false;
   const Frame& frame = now.frames[place->frame];
   return place->slot < frame.stack.size() && frame.stack[place->slot].is_iterator() &&

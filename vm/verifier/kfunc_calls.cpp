@@ -46,10 +46,11 @@ Verdict apply_region(State& now, const Kfunc& kfunc) {
 }  // namespace
 
 Verdict apply_kfunc_call(Environment& env, const bpf_insn& insn) {
-  const Kfunc* kfunc = find_kfunc(insn.imm);
-  if (kfunc == nullptr || (kfunc->row.program_types & env.type.helper_set) == 0) {
+  const Kfunc* kfunc = find_kfunc(insn.imm, env.type.helper_set);
+  if (kfunc == nullptr) {
+    const Kfunc* other = find_kfunc(insn.imm);
     return refuse(EACCES, "calling kernel function {} is not allowed",
-                  kfunc == nullptr ? std::string_view("?") : kfunc->row.name);
+                  other == nullptr ? std::string_view("?") : other->row.name);
   }
   const Argument takes = kfunc->row.arguments[0];
   const bool iterates = takes == Argument::new_iterator || takes == Argument::iterator ||

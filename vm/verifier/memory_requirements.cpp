@@ -2,8 +2,11 @@
 // regions. Test: tests/vm/verifier/analysis_test.cpp, and the comparison of verdicts in
 // tests/verdicts.
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstddef>
 
+#include "vm/verifier/effects.h"
 #include "vm/verifier/precision.h"
 #include "vm/verifier/requirements.h"
 
@@ -144,11 +147,41 @@ Verdict require_context(const Environment& env, const Register& r, uint32_t numb
   const ContextField* field = offset >= 0 && offset < env.type.context_size
                                   ? env.type.field_for(static_cast<uint32_t>(offset), size, write)
                                   : nullptr;
-  // Only where a packet leaves through a devmap is it known where it goes.
-  const bool is_there = field != nullptr && (field->name != "egress_ifindex" ||
-                                             env.spec.expected_attach_type == BPF_XDP_DEVMAP);
+  const bool is_there =
+      field != nullptr &&
+      (env.type.has_field == nullptr || env.type.has_field(*field, env.spec.expected_attach_type));
   if (is_there) return {};
   return refuse(EACCES, "invalid bpf_context access off={} size={}", offset, size);
+}
+
+bool is_tcp_socket_read(uint32_t offset, uint32_t size) {
+  if (offset >= sizeof(bpf_tcp_sock)) return false;
+  const bool is_wide = offset == offsetof(bpf_tcp_sock, bytes_received) ||
+                       offset == offsetof(bpf_tcp_sock, bytes_acked);
+  return size == (is_wide ? 8 : 4);
+}
+
+// Addresses are read in parts anywhere, some fields at their start alone, others only whole.
+bool is_socket_read(uint32_t offset, uint32_t size) {
+  const auto is_in = [offset](size_t first, size_t bytes) {
+    return offset >= first && offset < first + bytes;
+  };
+  if (offset >= sizeof(bpf_sock) || size > 4) return false;
+  // The port has two bytes; Linux lets programs read four.
+  constexpr size_t kPort = offsetof(bpf_sock, dst_port);
+  if (is_in(kPort, 2)) return offset == kPort || size == 1;
+  if (is_in(kPort + 2, 2)) return false;
+  if (is_in(offsetof(bpf_sock, src_ip4), sizeof(bpf_sock::src_ip4)) ||
+      is_in(offsetof(bpf_sock, src_ip6), sizeof(bpf_sock::src_ip6)) ||
+      is_in(offsetof(bpf_sock, dst_ip4), sizeof(bpf_sock::dst_ip4)) ||
+      is_in(offsetof(bpf_sock, dst_ip6), sizeof(bpf_sock::dst_ip6))) {
+    return true;
+  }
+  constexpr std::array kReadInParts = {
+      offsetof(bpf_sock, state),    offsetof(bpf_sock, family),
+      offsetof(bpf_sock, type),     offsetof(bpf_sock, protocol),
+      offsetof(bpf_sock, src_port), offsetof(bpf_sock, rx_queue_mapping)};
+  return size == 4 || std::ranges::find(kReadInParts, offset) != kReadInParts.end();
 }
 
 // What a program may read of a socket: struct bpf_sock, bpf_tcp_sock of linux/bpf.h.
@@ -157,18 +190,13 @@ Verdict require_socket(const Register& r, uint32_t number, int64_t offset, uint3
   if (direction == Direction::write) {
     return refuse(EACCES, "R{} cannot write into {}", number, type_name(r));
   }
-  const auto limit =
-      static_cast<int64_t>(r.type == Type::tcp_socket ? sizeof(bpf_tcp_sock) : sizeof(bpf_sock));
-  const bool fits = r.number.is_constant() && offset >= 0 && offset + size <= limit &&
-                    offset % size == 0 && size <= 4;
+  const auto at = static_cast<uint32_t>(offset);
+  const bool fixed = r.number.is_constant() && offset >= 0 && offset % size == 0;
+  if (fixed && r.type == Type::tcp_socket && is_tcp_socket_read(at, size)) return {};
   // What all sockets have are the fields that are not of a full socket only.
-  const bool common_only = r.type == Type::socket_common;
-  const bool is_common = offset >= static_cast<int64_t>(offsetof(bpf_sock, family)) &&
-                         offset < static_cast<int64_t>(offsetof(bpf_sock, type));
-  const bool is_common_address =
-      offset >= static_cast<int64_t>(offsetof(bpf_sock, src_ip4)) &&
-      offset < static_cast<int64_t>(offsetof(bpf_sock, rx_queue_mapping));
-  if (fits && (!common_only || is_common || is_common_address)) return {};
+  const bool is_of_full = at >= offsetof(bpf_sock, type) && at < offsetof(bpf_sock, src_ip4);
+  const bool is_there = r.type == Type::socket || (r.type == Type::socket_common && !is_of_full);
+  if (fixed && is_there && is_socket_read(at, size)) return {};
   return refuse(EACCES, "R{} invalid {} access off={} size={}", number, type_name(r), offset, size);
 }
 
@@ -250,9 +278,11 @@ Verdict require_access(Environment& env, uint32_t base, int32_t offset, uint32_t
     case Type::context:
       return require_context(env, r, base, at, size, direction);
     case Type::stack:
-      return require_within_stack(env, base, offset, size, false);
+      if (Verdict v = require_within_stack(env, base, offset, size, false)) return v;
+      return write ? require_overwritable(env, base, offset, size) : Verdict{};
     case Type::packet:
     case Type::packet_meta:
+      if (write && env.type.packet_is_read_only) return refuse(EACCES, "cannot write into packet");
       return require_packet(r, base, at, size, false);
     case Type::socket_common:
     case Type::socket:

@@ -35,7 +35,8 @@ class Ids {
 bool is_same_pointer(const Register& old, const Register& now) {
   return old.type == now.type && old.maybe_null == now.maybe_null &&
          old.read_only == now.read_only && old.offset == now.offset && old.extent == now.extent &&
-         old.map == now.map && old.map_id == now.map_id && old.subprogram == now.subprogram;
+         old.map == now.map && old.map_id == now.map_id && old.subprogram == now.subprogram &&
+         old.dynptr == now.dynptr && old.dynptr_kind == now.dynptr_kind;
 }
 
 bool is_exact(const Register& old, const Register& now, Ids& ids) {
@@ -95,6 +96,10 @@ bool is_slot_like(const StackSlot& old, const StackSlot& now, Ids& ids, Likeness
   if (std::ranges::all_of(old.bytes, asks_nothing)) return true;
   if (old.is_iterator() && now.is_iterator()) {
     return old.drained == now.drained && ids.match(old.value.reference, now.value.reference);
+  }
+  if (old.is_dynptr() && now.is_dynptr()) {
+    return old.value.dynptr_kind == now.value.dynptr_kind && old.value.offset == now.value.offset &&
+           ids.match(old.value.reference, now.value.reference);
   }
   const Register* old_number = number_in(old);
   const Register* now_number = number_in(now);

@@ -38,6 +38,8 @@ std::string_view base_name(Type type) {
       return "ringbuf_mem";
     case Type::function:
       return "func";
+    case Type::dynptr:
+      return "dynptr_ptr";
     case Type::kernel_object:
       return "untrusted_ptr";
     case Type::socket_common:

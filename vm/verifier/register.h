@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "vm/dynptr.h"
 #include "vm/verifier/bounds.h"
 
 namespace xnic::vm {
@@ -26,6 +27,7 @@ enum class Type : uint8_t {
   memory,         // `extent` bytes
   record,         // `extent` bytes of a ring buffer, which must be given back
   function,       // a callback
+  dynptr,         // a dynptr that may not be written to; or, as a slot, a part of one
   kernel_object,  // somewhere in an object of the kernel, of which nothing may be accessed
   socket_common,  // what all sockets have
   socket,         // a full socket
@@ -52,6 +54,8 @@ struct Register {
   uint32_t reference = 0;   // what must be released; 0: nothing
   uint32_t map_id = 0;      // which inner map; 0 for a map that an instruction names
   uint32_t subprogram = 0;  // of a function
+  DynptrKind dynptr_kind = DynptrKind::none;
+  uint32_t dynptr = 0;  // its id; of memory: of the dynptr that led there
   const MapSpec* map = nullptr;
   Bounds number;
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <tl/expected.hpp>
 
+#include "vm/verifier/dynptrs.h"
 #include "vm/verifier/effects.h"
 #include "vm/verifier/requirements.h"
 
@@ -16,7 +17,7 @@ namespace {
 constexpr size_t kMostParameters = 5;
 
 struct Parameter {
-  enum class Kind : uint8_t { number, context, memory };
+  enum class Kind : uint8_t { number, context, memory, dynptr };
   Kind kind = Kind::number;
   bool may_be_null = false;
   uint32_t size = 0;  // of memory
@@ -91,6 +92,10 @@ tl::expected<Parameters, Refusal> parameters_of(const Environment& env, uint32_t
       parameters.push_back({Parameter::Kind::context});
       continue;
     }
+    if (target != nullptr && btf_is_struct(target) && target_name == "bpf_dynptr") {
+      parameters.push_back({Parameter::Kind::dynptr});
+      continue;
+    }
     const int64_t size = btf__resolve_size(types, type->type);
     if (size <= 0) {
       return fail(
@@ -131,6 +136,12 @@ Verdict enter_global(Environment& env, uint32_t subprogram, Frame& frame) {
       case Parameter::Kind::context:
         r = Register::pointer(Type::context);
         break;
+      case Parameter::Kind::dynptr:
+        // Whatever callers give is taken for one of map values.
+        r = Register::pointer(Type::dynptr);
+        r.dynptr_kind = DynptrKind::local;
+        r.dynptr = env.new_id();
+        break;
       case Parameter::Kind::memory:
         r = Register::pointer(Type::memory);
         r.extent = static_cast<int32_t>(parameter.size);
@@ -158,6 +169,12 @@ Verdict require_signature(Environment& env, uint32_t subprogram) {
         }
         if (Verdict v = require_unmodified(r, number)) return v;
         break;
+      case Parameter::Kind::dynptr: {
+        static constexpr Helper kFunction{};
+        DynptrUse use;
+        if (Verdict v = require_dynptr(env, number, Argument::dynptr, kFunction, use)) return v;
+        break;
+      }
       case Parameter::Kind::memory:
         if (Verdict v = require_memory(env, number, (*parameters)[i])) return v;
         break;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "vm/verifier/dynptrs.h"
 #include "vm/verifier/effects.h"
 #include "vm/verifier/precision.h"
 
@@ -82,6 +83,7 @@ void spill(StackSlot& slot, const Register& value, uint32_t size) {
 }
 
 void write_fixed(Environment& env, const Span& span, uint32_t size, Stored stored) {
+  destroy_dynptr(env, span.frame_number, span.slot());
   StackSlot& slot = span.frame.stack[span.slot()];
   const bool from_register = stored.number < kRegisters;
   const bool at_start = span.byte() == 0;
@@ -117,6 +119,7 @@ void write_variable(Environment& env, const Span& span, Stored stored) {
   bool relies_on_zero = false;
   note_unwritten(env, span);
   for (int32_t at = span.first; at < span.behind; ++at) {
+    destroy_dynptr(env, span.frame_number, Span::slot_of(at));
     StackSlot& slot = span.frame.stack[Span::slot_of(at)];
     Byte& byte = slot.bytes[Span::byte_of(at)];
     if (writes_zero && byte == Byte::spill && slot.has_scalar() && slot.value.is_null()) {
@@ -169,12 +172,33 @@ Verdict require_fill(Environment& env, uint32_t base, int32_t offset, uint32_t s
 Verdict require_plain_stack(Environment& env, uint32_t base, int32_t offset, uint32_t size) {
   const Span span = span_of(env, base, offset, size);
   for (int32_t at = span.first; at < span.behind; ++at) {
-    if (span.frame.stack[Span::slot_of(at)].bytes[Span::byte_of(at)] == Byte::iterator) {
+    const Byte byte = span.frame.stack[Span::slot_of(at)].bytes[Span::byte_of(at)];
+    if (byte == Byte::iterator || byte == Byte::dynptr) {
       return refuse(EACCES, "invalid read from stack R{} off {}+{} size {}", base, span.first,
                     at - span.first, size);
     }
   }
   return {};
+}
+
+Verdict require_overwritable(Environment& env, uint32_t base, int32_t offset, uint32_t size) {
+  const Span span = span_of(env, base, offset, size);
+  for (int32_t at = span.first; at < span.behind; ++at) {
+    const StackSlot& slot = span.frame.stack[Span::slot_of(at)];
+    if (slot.is_dynptr() && slot.value.reference != 0) {
+      return refuse(EINVAL, "cannot overwrite referenced dynptr");
+    }
+  }
+  return {};
+}
+
+std::optional<StackPlace> stack_place_of(const Register& r) {
+  if (r.type != Type::stack || !r.number.is_constant()) return {};
+  const int64_t offset = r.offset + static_cast<int64_t>(r.number.bits.value);
+  if (offset >= 0 || offset < -static_cast<int64_t>(kFrameBytes) || offset % kSlotBytes != 0) {
+    return {};
+  }
+  return StackPlace{r.frame, static_cast<uint32_t>(-offset) / kSlotBytes - 1};
 }
 
 Verdict require_spill(Environment& env, uint32_t base, uint32_t size, uint32_t stored) {

@@ -13,7 +13,7 @@ uint32_t StackSlot::spilled_bytes() const {
 }
 
 void StackSlot::forget_register() {
-  if (!has_register() && bytes[0] != Byte::iterator) return;
+  if (!has_register() && bytes[0] != Byte::iterator && !is_dynptr()) return;
   value = {};
   for (Byte& byte : bytes) {
     if (byte != Byte::unwritten) byte = Byte::misc;
@@ -46,7 +46,7 @@ std::string describe(const State& state) {
     const auto at = -static_cast<int>((i + 1) * kSlotBytes);
     std::string bytes;
     // The byte of the highest address first, as Linux does.
-    for (size_t b = kSlotBytes; b-- > 0;) bytes += "?rm0i"[static_cast<size_t>(slot.bytes[b])];
+    for (size_t b = kSlotBytes; b-- > 0;) bytes += "?rm0id"[static_cast<size_t>(slot.bytes[b])];
     if (bytes == "????????") continue;
     words.push_back(fmt::format(
         "fp{}={}", at,

@@ -23,6 +23,7 @@ enum class Byte : uint8_t {
   misc,   // something
   zero,
   iterator,  // part of an iterator that a loop of the program goes through
+  dynptr,    // part of a dynptr
 };
 
 // Eight bytes of stack. A register is spilled where bytes[0] says so: then its lowest bytes lie in
@@ -30,7 +31,9 @@ enum class Byte : uint8_t {
 struct StackSlot {
   std::array<Byte, kSlotBytes> bytes{};  // by address
   Register value;
-  // Of an iterator; value.reference is what has to be released.
+  // value.reference is what has to be released of an iterator or dynptr. Of a dynptr, value.offset
+  // is 0 in the slot of its lower half and 8 in the other.
+  // Of an iterator:
   bool drained = false;  // has given its last value
   uint32_t turns = 0;    // values that it has given on this path
 
@@ -40,9 +43,10 @@ struct StackSlot {
   bool is_iterator() const {
     return std::ranges::all_of(bytes, [](Byte byte) { return byte == Byte::iterator; });
   }
+  bool is_dynptr() const { return bytes[0] == Byte::dynptr; }
   // Bytes of the register that lie here.
   uint32_t spilled_bytes() const;
-  // Turns what was a register's or an iterator's into bytes of no known value.
+  // Turns what was a register's, iterator's or dynptr's into bytes of no known value.
   void forget_register();
 };
 
