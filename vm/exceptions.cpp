@@ -1,5 +1,4 @@
-// Test: tests/bpf/exceptions, compared with Linux, and the comparison of verdicts in
-// tests/verdicts.
+// Test: tests/vm/exceptions_test.cpp and tests/bpf/exceptions, compared with Linux.
 #include "vm/exceptions.h"
 
 #include <bpf/btf.h>

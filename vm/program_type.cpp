@@ -288,7 +288,7 @@ const ContextField* ProgramType::field_for(uint32_t offset, uint32_t size, bool 
   if (offset == f->offset && size == f->size) return f;
   // Other sizes than the field's: parts for reading; of cb, which lies in one piece in Linux too,
   // also two fields at once, and parts for writing.
-  const bool in_cb = type != BPF_PROG_TYPE_XDP && is_control_block(offset, size);
+  const bool in_cb = f->name.starts_with("cb[") && is_control_block(offset, size);
   if (write) return in_cb || (f->in_pieces && size == 4) ? f : nullptr;
   return f->narrow && (size < f->size || in_cb) ? f : nullptr;
 }

@@ -256,8 +256,9 @@ ProgramType row(bpf_prog_type type, std::string_view name, uint32_t helpers, siz
 }  // namespace
 
 std::vector<ProgramType> verified_program_types(std::span<const ContextField> skb) {
-  static const auto kCgroupSkbFields = skb_fields(skb, {"tc_classid", "data_meta", "wire_len"},
-                                                  {"mark", "priority", "cb", "tstamp"}, true);
+  static const auto kCgroupSkbFields =
+      skb_fields(skb, {"tc_classid", "data_meta", "wire_len", "tstamp_type"},
+                 {"mark", "priority", "cb", "tstamp"}, true);
   static const auto kLwtFields =
       skb_fields(skb, {"tc_classid", "data_meta", "tstamp", "wire_len", "hwtstamp", "tstamp_type"},
                  {"mark", "priority", "cb"}, false);

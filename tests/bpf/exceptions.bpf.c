@@ -1,4 +1,4 @@
-/* bpf_throw: out of functions, helpers' callbacks and tail-called programs; what is returned then. */
+/* bpf_throw out of functions and helpers' callbacks; what is returned then. */
 #include "answers.h"
 
 extern void bpf_throw(__u64 cookie) __attribute__((weak)) __ksym;
@@ -41,16 +41,4 @@ int thrown_in_a_loop(struct xdp_md* xdp) {
   __u64 last = first_byte(xdp) & 7;
   note(2, bpf_loop(4, turn, &last, 0));
   return XDP_PASS;
-}
-
-int caught(__u64 cookie) {
-  note(3, cookie);
-  return cookie == 5 ? XDP_DROP : XDP_TX;
-}
-
-SEC("xdp")
-__attribute__((btf_decl_tag("exception_callback:caught")))
-int thrown_and_caught(struct xdp_md* xdp) {
-  __u8 first = first_byte(xdp);
-  return deep(first | 1) + deep(first);
 }
