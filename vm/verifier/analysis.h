@@ -40,9 +40,9 @@ struct Finding {
 // Follows every path of a program that has passed the structural checks of vm/verifier.cpp, with
 // what is known of each register and stack slot, and ends paths that can bring nothing new. This
 // is abstract interpretation in the steps of kernel/bpf/verifier.c, so that verdicts agree: as for
-// a privileged program, which may leak pointers. Left out: dynptrs, other iterators than bpf_iter_num,
-// kptrs, arenas. A program may be larger in branches than Linux likes: 131,072 paths may wait, where
-// Linux has 8,192, as far as memory allows.
+// a privileged program, which may leak pointers. Left out: dynptrs, other iterators than
+// bpf_iter_num, kptrs, arenas. A program may be larger in branches than Linux likes: 131,072 paths
+// may wait, where Linux has 8,192, as far as memory allows.
 // Test: tests/vm/verifier/analysis_test.cpp, and the comparison of verdicts in tests/verdicts.
 Finding analyse(const ProgramSpec& spec, std::span<const Subprogram> subprograms,
                 std::span<const std::shared_ptr<Map>> maps, bool gpl_compatible, Options options);
