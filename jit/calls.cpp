@@ -19,7 +19,7 @@ bool takes_function(const vm::Helper& helper) {
 }
 
 int32_t state_offset(const Layout& layout, size_t member) {
-  return static_cast<int32_t>(layout.run_state + member);
+  return layout.run_state + static_cast<int32_t>(member);
 }
 
 }  // namespace
@@ -54,7 +54,7 @@ const Translator::Function& Translator::function_at(uint32_t start) const {
 void Translator::call_helper(const vm::Helper& helper) {
   const bool has_callback = takes_function(helper);
   if (has_callback) {
-    a_.mov(kScratch1, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.callbacks)));
+    a_.mov(kScratch1, x86::qword_ptr(kInvocation, layout_.callbacks));
     load_address(kScratch2, &entries_);
     a_.mov(x86::qword_ptr(kScratch1, state_offset(layout_, offsetof(RunState, functions))),
            kScratch2);
@@ -68,7 +68,7 @@ void Translator::call_helper(const vm::Helper& helper) {
 // After a helper whose callback may have faulted.
 void Translator::check_callback_fault() {
   const Label good = a_.newLabel();
-  a_.mov(kScratch1, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.callbacks)));
+  a_.mov(kScratch1, x86::qword_ptr(kInvocation, layout_.callbacks));
   a_.cmp(x86::dword_ptr(kScratch1, state_offset(layout_, offsetof(RunState, faulted))), Imm(0));
   a_.je(good);
   unwind();
@@ -82,7 +82,7 @@ void Translator::unwind() {
     a_.ret();
     return;
   }
-  a_.mov(kScratch0, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.callbacks)));
+  a_.mov(kScratch0, x86::qword_ptr(kInvocation, layout_.callbacks));
   a_.mov(x86::rsp,
          x86::qword_ptr(kScratch0, state_offset(layout_, offsetof(RunState, resume_stack))));
   a_.jmp(x86::qword_ptr(kScratch0, state_offset(layout_, offsetof(RunState, resume_at))));
@@ -91,8 +91,8 @@ void Translator::unwind() {
 bool Translator::inline_helper(const vm::Helper& helper) {
   const auto is = [&](uint32_t id) { return helper.function == vm::find_helper(id)->function; };
   if (is(BPF_FUNC_ktime_get_ns)) {
-    a_.mov(x86::rax, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.environment)));
-    a_.mov(x86::rax, x86::qword_ptr(x86::rax, static_cast<int32_t>(layout_.now_ns)));
+    a_.mov(x86::rax, x86::qword_ptr(kInvocation, layout_.environment));
+    a_.mov(x86::rax, x86::qword_ptr(x86::rax, layout_.now_ns));
     return true;
   }
   if (is(BPF_FUNC_get_smp_processor_id)) {
@@ -156,8 +156,8 @@ bool Translator::loop(uint32_t index) {
 }
 
 void Translator::load_cpu(const Gp& to) {
-  a_.mov(to, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.environment)));
-  a_.mov(to.r32(), x86::dword_ptr(to, static_cast<int32_t>(layout_.cpu)));
+  a_.mov(to, x86::qword_ptr(kInvocation, layout_.environment));
+  a_.mov(to.r32(), x86::dword_ptr(to, layout_.cpu));
 }
 
 uint32_t Translator::lookup(uint32_t index, const vm::Helper& helper) {
@@ -240,7 +240,7 @@ void Translator::tail_call(uint32_t index) {
     static_assert(sizeof(*entries) == 8);
     const x86::Mem calls =
         x86::dword_ptr(kScratch1, state_offset(layout_, offsetof(RunState, tail_calls)));
-    a_.mov(kScratch1, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.callbacks)));
+    a_.mov(kScratch1, x86::qword_ptr(kInvocation, layout_.callbacks));
     a_.cmp(x86::ecx, Imm(map->spec().max_entries));
     a_.jae(not_taken);
     load_address(kScratch2, entries);
@@ -262,7 +262,7 @@ void Translator::tail_call(uint32_t index) {
   a_.jz(not_taken);
   a_.bind(taken);
   a_.mov(x86::rdi, kInvocation);
-  a_.mov(x86::rsi, x86::qword_ptr(x86::rdi, static_cast<int32_t>(layout_.packet)));
+  a_.mov(x86::rsi, x86::qword_ptr(x86::rdi, layout_.packet));
   leave_frame();
   a_.jmp(x86::rax);
   a_.bind(not_taken);

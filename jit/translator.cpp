@@ -68,8 +68,7 @@ Result<Translation> Translator::run() {
         }
         a_.bind(labels_[i]);
         if (counts_) {
-          a_.add(x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.instructions)),
-                 Imm(block_length(i)));
+          a_.add(x86::qword_ptr(kInvocation, layout_.instructions), Imm(block_length(i)));
         }
       }
       i = instruction(i);
@@ -214,8 +213,7 @@ void Translator::epilogue() {
 
 void Translator::check_limit(uint32_t index) {
   if (!counts_) return;
-  a_.cmp(x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.instructions)),
-         Imm(vm::kRunLimit));
+  a_.cmp(x86::qword_ptr(kInvocation, layout_.instructions), Imm(vm::kRunLimit));
   a_.ja(limit_stub(index));
 }
 
@@ -225,8 +223,7 @@ Label Translator::limit_stub(uint32_t index) {
 
 // What a function's code keeps out of its way: conditional jumps backward, and the limit's faults.
 void Translator::limit_stubs() {
-  for (size_t i = 0; i < back_edges_.size(); ++i) {
-    const BackEdge edge = back_edges_[i];
+  for (const BackEdge& edge : back_edges_) {
     a_.bind(edge.stub);
     check_limit(edge.from);
     a_.jmp(edge.to);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <bit>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "vm/helper.h"
 #include "vm/isa.h"
 #include "vm/program_type.h"
+#include "vm/verifier/control_flow.h"
 
 namespace xnic::jit {
 
@@ -98,6 +100,7 @@ class Translator {
   uint32_t alu(uint32_t index);
   uint32_t fused_move(uint32_t index);
   uint32_t fused_rotate(uint32_t index);
+  // Whether nobody wants what the register holds behind the instruction.
   bool is_dead_behind(uint32_t index, uint32_t number);
   bool fused_shifts(uint32_t index);
   void divide(const bpf_insn& insn, const vm::Opcode& op);
@@ -113,6 +116,7 @@ class Translator {
   // memory.cpp
   void load(const Gp& to, const x86::Mem& from, uint32_t size);
   void load_memory(uint32_t index);
+  void store(const bpf_insn& insn, const x86::Mem& to);
   void store_memory(uint32_t index);
   // Whether the access to the context takes a call.
   bool asks_program_type(uint32_t index) const;
@@ -155,7 +159,7 @@ class Translator {
   Function* function_ = nullptr;       // that is translated
   std::vector<asmjit::Label> labels_;  // valid where something may come but from the front
   std::vector<uint8_t> begins_loop_;   // by instruction slot
-  std::vector<uint16_t> live_;         // jit/liveness.h, once somebody asks
+  std::optional<vm::verifier::ControlFlow> flow_;  // once somebody asks for live registers
   std::vector<BackEdge> back_edges_;
   std::vector<std::pair<asmjit::Label, uint32_t>> limits_;
 };
