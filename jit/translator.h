@@ -140,7 +140,10 @@ class Translator {
   void load_cpu(const Gp& to);
   // What the verifier knows of the call.
   vm::Proof::Call known_call(uint32_t index) const;
+  std::optional<uint32_t> written_at(uint32_t index, uint32_t number) const;
   void tail_call(uint32_t index);
+  void leave_for_tail_call();
+  void jump_to_tail_call(uint32_t bits);
   void check_callback_fault();
   void unwind();
 
