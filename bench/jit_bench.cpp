@@ -146,6 +146,25 @@ void run_ours(benchmark::State& state, const Row& row, vm::Engine& engine) {
   if (r0 == XDP_ABORTED || invocation.fault) state.SkipWithError("the program aborted");
 }
 
+// The machine code alone, called as the kernel's is.
+void run_code(benchmark::State& state, const Row& row, vm::Engine& engine) {
+  Machine& machine = Machine::of(row, engine);
+  const vm::Program* const program = machine.program(row);
+  if (program == nullptr) {
+    state.SkipWithError(machine.why_not.c_str());
+    return;
+  }
+  using Entry = uint64_t (*)(vm::Invocation&, vm::Packet*);
+  const auto entry = std::bit_cast<Entry>(program->code().entry());
+  if (entry == nullptr) {
+    state.SkipWithError("the program has no machine code");
+    return;
+  }
+  vm::Packet packet(udp_packet(row.packet_bytes));
+  vm::Invocation invocation{packet, machine.environment()};
+  for (auto _ : state) benchmark::DoNotOptimize(entry(invocation, &packet));
+}
+
 // What a run costs with what is around it: an Invocation of its own, and, of a hook, statistics.
 void run_whole(benchmark::State& state, const Row& row, vm::Engine& engine, bool in_hook) {
   Machine& machine = Machine::of(row, engine);
@@ -254,6 +273,8 @@ void register_rows() {
     if (row.native == nullptr) continue;
     benchmark::RegisterBenchmark(name("kernel_image", row).c_str(),
                                  [&row](auto& state) { run_image(state, row); });
+    benchmark::RegisterBenchmark(name("jit_code", row).c_str(),
+                                 [&row](auto& state) { run_code(state, row, plain); });
     benchmark::RegisterBenchmark(name("native", row).c_str(),
                                  [&row](auto& state) { run_native(state, row); });
   }

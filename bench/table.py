@@ -28,8 +28,8 @@ class Row(NamedTuple):
 
 def code(program, most_times=1.05):
     return [
-        Row(program, IMAGE, f"kernel_image/{program}", f"jit/{program}", most_times=most_times),
-        Row(program, CLANG, f"native/{program}", f"jit/{program}"),
+        Row(program, IMAGE, f"kernel_image/{program}", f"jit_code/{program}", most_times=most_times),
+        Row(program, CLANG, f"native/{program}", f"jit_code/{program}"),
     ]
 
 
@@ -88,7 +88,7 @@ ROWS = [
 
 # Binary, and which of its benchmarks the table needs.
 BINARIES = [
-    ("xnic_jit_bench", "^(jit|kernel|kernel_image|native|compile|compile_linux)/"),
+    ("xnic_jit_bench", "^(jit|jit_code|kernel|kernel_image|native|compile|compile_linux)/"),
     ("xnic_verifier_bench", "."),
     ("xnic_traces_bench", "."),
 ]

@@ -345,11 +345,16 @@ void Translator::move(const bpf_insn& insn, const Opcode& op) {
   }
 }
 
-void Translator::byte_swap(const bpf_insn& insn, const Opcode& op) {
+// The 64-bit class always swaps; the 32-bit class does where its source bit says big endian, since
+// the host is little endian.
+bool Translator::swaps_bytes(const bpf_insn& insn) {
+  const Opcode& op = vm::opcode(insn);
+  return op.kind == Kind::byte_swap && (op.width == 8 || op.source_register);
+}
+
+void Translator::byte_swap(const bpf_insn& insn) {
   const Gp& dst = host_register(insn.dst_reg);
-  // The 64-bit class always swaps; the 32-bit class does where its source bit says big endian,
-  // since the host is little endian.
-  const bool swaps = op.width == 8 || op.source_register;
+  const bool swaps = swaps_bytes(insn);
   switch (insn.imm) {
     case 16:
       if (swaps) a_.rol(dst.r16(), Imm(8));

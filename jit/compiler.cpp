@@ -29,9 +29,10 @@ std::string objection(const vm::Program& program) {
   return {};
 }
 
-Result<Translation> translate(const vm::Program& program, bool counts,
-                              const FunctionEntries& functions, asmjit::CodeHolder& code) {
-  return Translator(program, counts, functions, code).run();
+Result<Translation> translate(const vm::Program& program, const JitOptions& options,
+                              const FunctionEntries& functions, asmjit::CodeHolder& code,
+                              std::vector<CodePart>* parts) {
+  return Translator(program, options, functions, code, parts).run();
 }
 
 bool emit_enter(asmjit::CodeHolder& code, asmjit::Label& resume) {

@@ -93,7 +93,7 @@ std::unique_ptr<vm::Code> JitEngine::compile(const vm::Program& program) {
   }
   auto functions = std::make_unique<FunctionEntries>();
   functions->program = &program;
-  const auto translation = translate(program, options_.counts, *functions, code);
+  const auto translation = translate(program, options_, *functions, code);
   Entry main = nullptr;
   if (!translation || runtime_->asmjit.add(&main, &code) != asmjit::kErrorOk) {
     return interpreter_.compile(program);

@@ -48,6 +48,20 @@ void Translator::load_memory(uint32_t index) {
   }
 }
 
+// A load and the exchange of its bytes: one movbe, where the CPU has it.
+bool Translator::swapped_load(uint32_t index) {
+  if (!movbe_ || !only_follows(index + 1)) return false;
+  const bpf_insn& insn = insns_[index];
+  const bpf_insn& next = insns_[index + 1];
+  const uint8_t width = vm::opcode(insn).width;
+  const bool swaps_all =
+      width >= 4 && swaps_bytes(next) && next.imm == 8 * width && next.dst_reg == insn.dst_reg;
+  if (!swaps_all) return false;
+  a_.movbe(sized(host_register(insn.dst_reg), width),
+           x86::Mem(host_register(insn.src_reg), insn.off, width));
+  return true;
+}
+
 void Translator::store(const bpf_insn& insn, const x86::Mem& to) {
   const Opcode& op = vm::opcode(insn);
   if (op.kind == Kind::store_immediate) {

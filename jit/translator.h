@@ -30,8 +30,9 @@ class Refusals : public asmjit::ErrorHandler {
 // translator.cpp functions, blocks and jumps; arithmetic.cpp; memory.cpp; calls.cpp.
 class Translator {
  public:
-  Translator(const vm::Program& program, bool counts, const FunctionEntries& functions,
-             asmjit::CodeHolder& code);
+  Translator(const vm::Program& program, const JitOptions& options,
+             const FunctionEntries& functions, asmjit::CodeHolder& code,
+             std::vector<CodePart>* parts);
 
   Result<Translation> run();
 
@@ -72,6 +73,7 @@ class Translator {
   bool only_follows(uint32_t index) const {
     return index < function_->end && reaches(index) && !labels_[index].isValid();
   }
+  void begin_part(uint32_t first, uint32_t end);
   void prologue();
   void leave_frame();
   void epilogue();
@@ -108,7 +110,8 @@ class Translator {
   void shift(const bpf_insn& insn, const vm::Opcode& op);
   void move(const bpf_insn& insn, const vm::Opcode& op);
   void bit_and(const bpf_insn& insn, const vm::Opcode& op);
-  void byte_swap(const bpf_insn& insn, const vm::Opcode& op);
+  static bool swaps_bytes(const bpf_insn& insn);
+  void byte_swap(const bpf_insn& insn);
 
   // assembled_loads.cpp
   uint32_t assembled_load(uint32_t index);
@@ -116,6 +119,7 @@ class Translator {
   // memory.cpp
   void load(const Gp& to, const x86::Mem& from, uint32_t size);
   void load_memory(uint32_t index);
+  bool swapped_load(uint32_t index);
   void store(const bpf_insn& insn, const x86::Mem& to);
   void store_memory(uint32_t index);
   // Whether the access to the context takes a call.
@@ -151,11 +155,14 @@ class Translator {
   const vm::ProgramType& type_;
   std::span<const bpf_insn> insns_;
   const bool counts_;
+  const uint64_t most_code_bytes_;
+  std::vector<CodePart>* const parts_;
   const FunctionEntries& entries_;
   const Layout& layout_;
   Refusals refusals_;
   x86::Assembler a_;
   bool bmi2_;
+  bool movbe_;
   bool needs_run_ = false;
   bool needs_invocation_ = false;
   std::vector<Function> functions_;
