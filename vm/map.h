@@ -63,8 +63,6 @@ struct DirectLookup {
   uint64_t cpu_stride = 0;  // bytes; 0 where all CPUs share the values
   uint8_t* (*function)(void* table, const uint8_t* key, uint32_t cpu) = nullptr;
   void* table = nullptr;
-  // Starts fetching what function() will touch first. Null if there is nothing to gain.
-  void (*prefetch)(void* table, const uint8_t* key) = nullptr;
 };
 
 // A BPF map: the kernel's meaning of keys, values, flags and errors. Two faces:

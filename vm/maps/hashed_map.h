@@ -92,10 +92,8 @@ class SingleValues : public HashedMap<Table> {
 
   DirectLookup direct_lookup() override {
     return with_key_size(this->spec_.key_size, [this](auto size) {
-      return DirectLookup{.kind = DirectLookup::Kind::function,
-                          .function = look_up<size()>,
-                          .table = this,
-                          .prefetch = prefetch<size()>};
+      return DirectLookup{
+          .kind = DirectLookup::Kind::function, .function = look_up<size()>, .table = this};
     });
   }
 
@@ -119,11 +117,6 @@ class SingleValues : public HashedMap<Table> {
     if (element == nullptr) return nullptr;
     map->touch(element);
     return kKeyBytes != 0 ? element->key() + round_up_8(kKeyBytes) : map->value_of(element);
-  }
-  template <uint32_t kKeyBytes>
-  static void prefetch(void* table, const uint8_t* key) {
-    auto* map = static_cast<SingleValues*>(table);
-    __builtin_prefetch(&map->bucket_of(map->template hash_of<kKeyBytes>(key)));
   }
 
   void read(Element* element, uint8_t* value, bool locked) override {

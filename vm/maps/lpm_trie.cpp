@@ -35,7 +35,8 @@ constexpr uint32_t kMaxAddressBytes = 256;
 constexpr uint32_t kIpv4Bytes = 4;
 
 struct Node {
-  uint64_t link;  // the pool's
+  // The pool's; apart from the rest, since a reader may still be in a node that was given back.
+  uint64_t link;
   std::atomic<Node*> child[2];
   uint32_t index;                // in the pool
   std::atomic<uint32_t> length;  // of the prefix, bits
@@ -85,8 +86,7 @@ class LpmTrie : public Map {
   DirectLookup direct_lookup() override {
     return {.kind = DirectLookup::Kind::function,
             .function = ipv4_ ? look_up_ipv4 : look_up,
-            .table = this,
-            .prefetch = ipv4_ ? prefetch_ipv4 : nullptr};
+            .table = this};
   }
 
   int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t) override {
@@ -261,9 +261,6 @@ class LpmTrie : public Map {
       const uint32_t found = trie->ipv4_->find(address);
       return found != 0 ? trie->value_of(trie->node_at(found)) : nullptr;
     });
-  }
-  static void prefetch_ipv4(void* table, const uint8_t* key) {
-    static_cast<LpmTrie*>(table)->ipv4_->prefetch(ipv4_address(key));
   }
 
   // Nodes in the IPv4 tables go by numbers from 1.
