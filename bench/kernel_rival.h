@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "bench/workload.h"
+
 struct bpf_object;
 
 namespace xnic::bench {
-
-using Bytes = std::vector<uint8_t>;
 
 // Where the kernel's machine code of a program without helpers was copied to.
 class KernelImage {

@@ -4,11 +4,9 @@
 // instructions looked at, each as often as a path came along.
 #include <benchmark/benchmark.h>
 
-#include <charconv>
-#include <string_view>
 #include <vector>
 
-#include "sim/bpf_host.h"
+#include "bench/kernel_load.h"
 #include "vm/interpreter.h"
 #include "vm/kernel.h"
 #include "vm/verifier.h"
@@ -103,42 +101,17 @@ void run_ours(benchmark::State& state, void (*add)(Program&, uint32_t)) {
                          benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
-uint64_t number_after(std::string_view log, std::string_view name) {
-  const size_t found = log.find(name);
-  uint64_t number = 0;
-  if (found == std::string_view::npos) return number;
-  const std::string_view text = log.substr(found + name.size());
-  std::from_chars(text.data(), text.data() + text.size(), number);
-  return number;
-}
-
 void run_linux(benchmark::State& state, void (*add)(Program&, uint32_t)) {
-  if (const std::string why = sim::why_no_real_kernel(); !why.empty()) {
-    state.SkipWithError(why.c_str());
-    return;
-  }
   const Program program = make(static_cast<uint32_t>(state.range(0)), add);
-  sim::RealKernel kernel;
   uint64_t instructions = 0;
-  std::vector<char> log(1 << 16);
   for (auto _ : state) {
-    bpf_attr attr{};
-    attr.prog_type = BPF_PROG_TYPE_XDP;
-    attr.insns = sim::address_of(program.data());
-    attr.insn_cnt = static_cast<uint32_t>(program.size());
-    attr.license = sim::address_of("GPL");
-    attr.log_buf = sim::address_of(log.data());
-    attr.log_size = static_cast<uint32_t>(log.size());
-    attr.log_level = 4;
-    const sim::Descriptor loaded(kernel.bpf(BPF_PROG_LOAD, attr));
-    if (loaded.error() != 0) {
-      const std::string_view words = log.data();
-      state.SkipWithError(std::string(words.substr(0, words.find('\n'))).c_str());
+    const auto took = bench::time_kernel_load(program);
+    if (!took) {
+      state.SkipWithError(took.error().c_str());
       return;
     }
-    instructions += number_after(log.data(), "processed ");
-    state.SetIterationTime(static_cast<double>(number_after(log.data(), "verification time ")) *
-                           1e-6);
+    instructions += took->looked_at;
+    state.SetIterationTime(took->verify_ns * 1e-9);
   }
   state.counters["ns/insn"] =
       benchmark::Counter(static_cast<double>(instructions) * 1e-9,

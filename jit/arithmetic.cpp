@@ -1,8 +1,8 @@
 // Arithmetic of the code generator. Pairs of instructions that x86 has one for become that one.
 // Test: tests/jit/jit_test.cpp.
+#include <algorithm>
 #include <bit>
 
-#include "jit/liveness.h"
 #include "jit/translator.h"
 
 namespace xnic::jit {
@@ -79,8 +79,11 @@ uint32_t Translator::alu(uint32_t index) {
 }
 
 bool Translator::is_dead_behind(uint32_t index, uint32_t number) {
-  if (live_.empty()) live_ = live_behind(program_);
-  return (live_[index] >> number & 1) == 0;
+  if (!flow_) flow_ = vm::verifier::analyse_control_flow(program_.spec(), program_.subprograms());
+  const vm::verifier::Successors next = vm::verifier::successors(insns_, index);
+  return std::none_of(next.at, next.at + next.count, [&](uint32_t place) {
+    return (flow_->places[place].live >> number & 1) != 0;
+  });
 }
 
 // Compilers write a rotation as two shifts of copies and an or:
@@ -342,11 +345,16 @@ void Translator::move(const bpf_insn& insn, const Opcode& op) {
   }
 }
 
-void Translator::byte_swap(const bpf_insn& insn, const Opcode& op) {
+// The 64-bit class always swaps; the 32-bit class does where its source bit says big endian, since
+// the host is little endian.
+bool Translator::swaps_bytes(const bpf_insn& insn) {
+  const Opcode& op = vm::opcode(insn);
+  return op.kind == Kind::byte_swap && (op.width == 8 || op.source_register);
+}
+
+void Translator::byte_swap(const bpf_insn& insn) {
   const Gp& dst = host_register(insn.dst_reg);
-  // The 64-bit class always swaps; the 32-bit class does where its source bit says big endian,
-  // since the host is little endian.
-  const bool swaps = op.width == 8 || op.source_register;
+  const bool swaps = swaps_bytes(insn);
   switch (insn.imm) {
     case 16:
       if (swaps) a_.rol(dst.r16(), Imm(8));

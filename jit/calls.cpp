@@ -14,12 +14,19 @@ using asmjit::Label;
 
 namespace {
 
+// More would make a tail call's code large for ever less.
+constexpr uint32_t kMostTailCallBits = 3;
+
 bool takes_function(const vm::Helper& helper) {
   return std::ranges::find(helper.arguments, vm::Argument::function) != helper.arguments.end();
 }
 
+bool is_constant_move(const bpf_insn& insn) {
+  return insn.code == (BPF_ALU64 | BPF_MOV | BPF_K) || insn.code == (BPF_ALU | BPF_MOV | BPF_K);
+}
+
 int32_t state_offset(const Layout& layout, size_t member) {
-  return static_cast<int32_t>(layout.run_state + member);
+  return layout.run_state + static_cast<int32_t>(member);
 }
 
 }  // namespace
@@ -54,7 +61,7 @@ const Translator::Function& Translator::function_at(uint32_t start) const {
 void Translator::call_helper(const vm::Helper& helper) {
   const bool has_callback = takes_function(helper);
   if (has_callback) {
-    a_.mov(kScratch1, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.callbacks)));
+    a_.mov(kScratch1, x86::qword_ptr(kInvocation, layout_.callbacks));
     load_address(kScratch2, &entries_);
     a_.mov(x86::qword_ptr(kScratch1, state_offset(layout_, offsetof(RunState, functions))),
            kScratch2);
@@ -68,7 +75,7 @@ void Translator::call_helper(const vm::Helper& helper) {
 // After a helper whose callback may have faulted.
 void Translator::check_callback_fault() {
   const Label good = a_.newLabel();
-  a_.mov(kScratch1, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.callbacks)));
+  a_.mov(kScratch1, x86::qword_ptr(kInvocation, layout_.callbacks));
   a_.cmp(x86::dword_ptr(kScratch1, state_offset(layout_, offsetof(RunState, faulted))), Imm(0));
   a_.je(good);
   unwind();
@@ -82,7 +89,7 @@ void Translator::unwind() {
     a_.ret();
     return;
   }
-  a_.mov(kScratch0, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.callbacks)));
+  a_.mov(kScratch0, x86::qword_ptr(kInvocation, layout_.callbacks));
   a_.mov(x86::rsp,
          x86::qword_ptr(kScratch0, state_offset(layout_, offsetof(RunState, resume_stack))));
   a_.jmp(x86::qword_ptr(kScratch0, state_offset(layout_, offsetof(RunState, resume_at))));
@@ -91,8 +98,8 @@ void Translator::unwind() {
 bool Translator::inline_helper(const vm::Helper& helper) {
   const auto is = [&](uint32_t id) { return helper.function == vm::find_helper(id)->function; };
   if (is(BPF_FUNC_ktime_get_ns)) {
-    a_.mov(x86::rax, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.environment)));
-    a_.mov(x86::rax, x86::qword_ptr(x86::rax, static_cast<int32_t>(layout_.now_ns)));
+    a_.mov(x86::rax, x86::qword_ptr(kInvocation, layout_.environment));
+    a_.mov(x86::rax, x86::qword_ptr(x86::rax, layout_.now_ns));
     return true;
   }
   if (is(BPF_FUNC_get_smp_processor_id)) {
@@ -102,22 +109,26 @@ bool Translator::inline_helper(const vm::Helper& helper) {
   return false;
 }
 
+// The instruction of the same block, in front of this one, after which the register was not written
+// any more; nothing where that is not certain.
+std::optional<uint32_t> Translator::written_at(uint32_t index, uint32_t number) const {
+  for (uint32_t at = index; at > function_->start && !labels_[at].isValid();) {
+    const bpf_insn& insn = insns_[--at];
+    // The second half of ld_imm64 has no opcode.
+    if (insn.code == 0) continue;
+    if (insn.dst_reg == number) return at;
+    if (vm::opcode(insn).kind == vm::Kind::call) break;
+  }
+  return std::nullopt;
+}
+
 // bpf_loop of a function that is named in the same block: a loop around a plain call.
 bool Translator::loop(uint32_t index) {
   constexpr uint32_t kCallback = 2;  // the register
-  uint32_t at = index;
-  while (at > function_->start && !labels_[at].isValid()) {
-    --at;
-    const bpf_insn& insn = insns_[at];
-    // The second half of ld_imm64 has no opcode.
-    if (insn.code == 0) continue;
-    if (vm::names_function(insn) && insn.dst_reg == kCallback) break;
-    if (vm::opcode(insn).kind == vm::Kind::call || insn.dst_reg == kCallback) return false;
-  }
-  const bpf_insn& named = insns_[at];
-  if (!vm::names_function(named) || named.dst_reg != kCallback) return false;
+  const std::optional<uint32_t> at = written_at(index, kCallback);
+  if (!at || !vm::names_function(insns_[*at])) return false;
   const Function& callback =
-      function_at(static_cast<uint32_t>(vm::immediate64(named, insns_[at + 1])));
+      function_at(static_cast<uint32_t>(vm::immediate64(insns_[*at], insns_[*at + 1])));
 
   constexpr int32_t kTurn = 0;  // on the stack
   constexpr int32_t kTurns = 8;
@@ -156,8 +167,8 @@ bool Translator::loop(uint32_t index) {
 }
 
 void Translator::load_cpu(const Gp& to) {
-  a_.mov(to, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.environment)));
-  a_.mov(to.r32(), x86::dword_ptr(to, static_cast<int32_t>(layout_.cpu)));
+  a_.mov(to, x86::qword_ptr(kInvocation, layout_.environment));
+  a_.mov(to.r32(), x86::dword_ptr(to, layout_.cpu));
 }
 
 uint32_t Translator::lookup(uint32_t index, const vm::Helper& helper) {
@@ -231,27 +242,39 @@ uint32_t Translator::lookup_values(uint32_t index, const vm::DirectLookup& direc
 // The program that is called takes over the frame of this function: what the function saved is
 // restored, and the other program's main function entered as if it had been called instead.
 void Translator::tail_call(uint32_t index) {
+  constexpr uint32_t kIndex = 3;  // the register
   const Label not_taken = a_.newLabel();
-  const Label taken = a_.newLabel();
   const Label slow = a_.newLabel();
   const vm::Map* const map = known_call(index).map;
-  const auto* entries = map == nullptr ? nullptr : vm::tail_call_entries(*map);
-  if (entries != nullptr) {
-    static_assert(sizeof(*entries) == 8);
-    const x86::Mem calls =
-        x86::dword_ptr(kScratch1, state_offset(layout_, offsetof(RunState, tail_calls)));
-    a_.mov(kScratch1, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.callbacks)));
-    a_.cmp(x86::ecx, Imm(map->spec().max_entries));
-    a_.jae(not_taken);
-    load_address(kScratch2, entries);
-    a_.mov(x86::eax, x86::ecx);
-    a_.mov(x86::rax, x86::qword_ptr(kScratch2, x86::rax, 3));
+  if (const auto* entries = map == nullptr ? nullptr : vm::tail_call_entries(*map)) {
+    const uint32_t count = map->spec().max_entries;
+    const std::optional<uint32_t> at = written_at(index, kIndex);
+    const bool is_constant = at && is_constant_move(insns_[*at]) && insns_[*at].imm >= 0 &&
+                             static_cast<uint32_t>(insns_[*at].imm) < count;
+    a_.mov(kScratch1, x86::qword_ptr(kInvocation, layout_.callbacks));
+    if (is_constant) {
+      load_address(kScratch2, entries + insns_[*at].imm);
+      a_.mov(x86::rax, x86::qword_ptr(kScratch2));
+    } else {
+      static_assert(sizeof(*entries) == 8);
+      a_.cmp(x86::ecx, Imm(count));
+      a_.jae(not_taken);
+      load_address(kScratch2, entries);
+      a_.mov(x86::ecx, x86::ecx);
+      a_.mov(x86::rax, x86::qword_ptr(kScratch2, x86::rcx, 3));
+    }
     a_.test(x86::rax, x86::rax);
     a_.jz(slow);
+    const x86::Mem calls =
+        x86::dword_ptr(kScratch1, state_offset(layout_, offsetof(RunState, tail_calls)));
     a_.cmp(calls, Imm(vm::kMaxTailCalls));
     a_.jae(not_taken);
     a_.inc(calls);
-    a_.jmp(taken);
+    leave_for_tail_call();
+    const uint32_t bits =
+        is_constant ? 0
+                    : std::min(static_cast<uint32_t>(std::bit_width(count - 1)), kMostTailCallBits);
+    jump_to_tail_call(bits);
   }
   a_.bind(slow);
   a_.mov(x86::rsi, x86::rdx);
@@ -260,12 +283,31 @@ void Translator::tail_call(uint32_t index) {
   call_c(jit::tail_call);
   a_.test(x86::rax, x86::rax);
   a_.jz(not_taken);
-  a_.bind(taken);
-  a_.mov(x86::rdi, kInvocation);
-  a_.mov(x86::rsi, x86::qword_ptr(x86::rdi, static_cast<int32_t>(layout_.packet)));
-  leave_frame();
-  a_.jmp(x86::rax);
+  leave_for_tail_call();
+  jump_to_tail_call(0);
   a_.bind(not_taken);
+}
+
+void Translator::leave_for_tail_call() {
+  a_.mov(x86::rdi, kInvocation);
+  a_.mov(x86::rsi, x86::qword_ptr(x86::rdi, layout_.packet));
+  leave_frame();
+}
+
+// To rax, from a place of its own for each value of the lowest bits of the index, which is in rcx.
+// A CPU that guesses where a jump goes by where it is would seldom be right if all went from one
+// place; the branches here it guesses by their history.
+void Translator::jump_to_tail_call(uint32_t bits) {
+  if (bits == 0) {
+    a_.jmp(x86::rax);
+    return;
+  }
+  const Label set = a_.newLabel();
+  a_.test(x86::cl, Imm(1u << (bits - 1)));
+  a_.jnz(set);
+  jump_to_tail_call(bits - 1);
+  a_.bind(set);
+  jump_to_tail_call(bits - 1);
 }
 
 vm::Proof::Call Translator::known_call(uint32_t index) const {

@@ -33,9 +33,10 @@ std::string objection(const vm::Program& program) {
   return {};
 }
 
-Result<Translation> translate(const vm::Program& program, bool counts,
-                              const FunctionEntries& functions, asmjit::CodeHolder& code) {
-  return Translator(program, counts, functions, code).run();
+Result<Translation> translate(const vm::Program& program, const JitOptions& options,
+                              const FunctionEntries& functions, asmjit::CodeHolder& code,
+                              std::vector<CodePart>* parts) {
+  return Translator(program, options, functions, code, parts).run();
 }
 
 bool emit_enter(asmjit::CodeHolder& code, asmjit::Label& resume) {
@@ -44,8 +45,8 @@ bool emit_enter(asmjit::CodeHolder& code, asmjit::Label& resume) {
   a.setErrorHandler(&refusals);
   resume = a.newLabel();
   const Layout& layout = Layout::get();
-  const auto callbacks = static_cast<int32_t>(layout.callbacks);
-  const auto stack = static_cast<int32_t>(layout.run_state + offsetof(RunState, resume_stack));
+  const int32_t callbacks = layout.callbacks;
+  const auto stack = layout.run_state + static_cast<int32_t>(offsetof(RunState, resume_stack));
   const std::array<Gp, 6> saved = {x86::rbp, x86::rbx, x86::r12, x86::r13, x86::r14, x86::r15};
   for (const Gp& reg : saved) a.push(reg);
   a.mov(kInvocation, x86::rdi);

@@ -9,9 +9,9 @@ namespace xnic::jit {
 
 // A context field that generated code reads, or writes, in the Packet itself.
 struct PlainField {
-  uint32_t offset;  // in Packet, bytes
-  uint32_t size;    // there; reading extends with zeros
-  bool writable;    // by storing so many of the low bytes
+  int32_t offset;  // in Packet, bytes
+  uint32_t size;   // there; reading extends with zeros
+  bool writable;   // by storing so many of the low bytes
 };
 
 // The field that a whole access of a verified program at this offset of the context meets; nothing

@@ -62,9 +62,7 @@ class MachineCodeWithRun : public MachineCode {
 
   uint64_t run(vm::Invocation& invocation) const override {
     Run run(invocation, runtime().enter, runtime().resume_at);
-    const uint64_t r0 = MachineCode::run(invocation);
-    invocation.callbacks = nullptr;
-    return r0;
+    return MachineCode::run(invocation);
   }
 };
 
@@ -75,9 +73,7 @@ class CountedCodeWithRun : public MachineCode {
 
   uint64_t run(vm::Invocation& invocation) const override {
     Run run(invocation, runtime().enter, runtime().resume_at);
-    const uint64_t r0 = run.run_main(entry());
-    invocation.callbacks = nullptr;
-    return r0;
+    return run.run_main(entry());
   }
 };
 
@@ -97,7 +93,7 @@ std::unique_ptr<vm::Code> JitEngine::compile(const vm::Program& program) {
   }
   auto functions = std::make_unique<FunctionEntries>();
   functions->program = &program;
-  const auto translation = translate(program, options_.counts, *functions, code);
+  const auto translation = translate(program, options_, *functions, code);
   Entry main = nullptr;
   if (!translation || runtime_->asmjit.add(&main, &code) != asmjit::kErrorOk) {
     return interpreter_.compile(program);

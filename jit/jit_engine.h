@@ -16,11 +16,13 @@ struct JitOptions {
   // Whether runs add up Invocation::instructions and end at vm::kRunLimit, as the interpreter's do.
   // Without, they are faster, and the count stays as it was.
   bool counts = true;
+  // Of one program's machine code. The interpreter runs what would be larger.
+  uint64_t most_code_bytes = 64 << 20;
 };
 
 // Makes x86-64 machine code of every program whose values the verifier followed. What objection()
-// has something against goes to the interpreter. Results are the interpreter's. Code may outlive
-// the engine, but not its program. Test: tests/jit/jit_test.cpp.
+// has something against, or would be too large, goes to the interpreter. Results are the
+// interpreter's. Code may outlive the engine, but not its program. Test: tests/jit/jit_test.cpp.
 class JitEngine : public vm::Engine {
  public:
   explicit JitEngine(JitOptions options = {});

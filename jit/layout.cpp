@@ -11,18 +11,12 @@
 namespace xnic::jit {
 namespace {
 
-template <class Object, class Member>
-uint32_t offset(const Object& object, const Member& member) {
-  return static_cast<uint32_t>(reinterpret_cast<const char*>(&member) -
-                               reinterpret_cast<const char*>(&object));
-}
-
 // Of the pointer in the object that holds this address.
 template <class Object>
-uint32_t offset_of_pointer(const Object& object, const void* address) {
+int32_t offset_of_pointer(const Object& object, const void* address) {
   const auto* bytes = reinterpret_cast<const char*>(&object);
-  for (uint32_t at = 0; at + sizeof(address) <= sizeof(object); at += sizeof(address)) {
-    if (std::memcmp(bytes + at, &address, sizeof(address)) == 0) return at;
+  for (size_t at = 0; at + sizeof(address) <= sizeof(object); at += sizeof(address)) {
+    if (std::memcmp(bytes + at, &address, sizeof(address)) == 0) return static_cast<int32_t>(at);
   }
   std::abort();
 }
@@ -35,11 +29,11 @@ Layout measure() {
   const vm::Callbacks& callbacks = run;
   return {.packet = offset_of_pointer(invocation, &packet),
           .environment = offset_of_pointer(invocation, &environment),
-          .instructions = offset(invocation, invocation.instructions),
-          .callbacks = offset(invocation, invocation.callbacks),
-          .now_ns = offset(environment, environment.now_ns),
-          .cpu = offset(environment, environment.cpu),
-          .run_state = offset(callbacks, run.state),
+          .instructions = offset_in(invocation, invocation.instructions),
+          .callbacks = offset_in(invocation, invocation.callbacks),
+          .now_ns = offset_in(environment, environment.now_ns),
+          .cpu = offset_in(environment, environment.cpu),
+          .run_state = offset_in(callbacks, run.state),
           .pointers = vm::Packet::pointer_offsets()};
 }
 

@@ -6,15 +6,22 @@
 
 namespace xnic::jit {
 
+// Where a member stands in an object.
+template <class Object, class Member>
+int32_t offset_in(const Object& object, const Member& member) {
+  return static_cast<int32_t>(reinterpret_cast<const char*>(&member) -
+                              reinterpret_cast<const char*>(&object));
+}
+
 // Where generated code finds what it reads in objects of C++: offsets in bytes.
 struct Layout {
-  uint32_t packet;        // of the packet's address in vm::Invocation
-  uint32_t environment;   // of the environment's address
-  uint32_t instructions;  // in vm::Invocation
-  uint32_t callbacks;
-  uint32_t now_ns;  // in vm::Environment
-  uint32_t cpu;
-  uint32_t run_state;  // of jit::Run's `state` from what `callbacks` holds
+  int32_t packet;        // of the packet's address in vm::Invocation
+  int32_t environment;   // of the environment's address
+  int32_t instructions;  // in vm::Invocation
+  int32_t callbacks;
+  int32_t now_ns;  // in vm::Environment
+  int32_t cpu;
+  int32_t run_state;  // of jit::Run's `state` from what `callbacks` holds
   vm::Packet::PointerOffsets pointers;
 
   static const Layout& get();

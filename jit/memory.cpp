@@ -17,10 +17,6 @@ namespace {
 // What a C function may overwrite of r0 to r5.
 constexpr uint32_t kUnsaved[] = {0, 1, 2, 3, 4, 5};
 
-x86::Mem place(const Gp& base, int32_t offset, uint32_t size) {
-  return x86::Mem(base, offset, size);
-}
-
 }  // namespace
 
 void Translator::load(const Gp& to, const x86::Mem& from, uint32_t size) {
@@ -42,7 +38,7 @@ void Translator::load_memory(uint32_t index) {
   const bpf_insn& insn = insns_[index];
   const Opcode& op = vm::opcode(insn);
   const Gp& to = host_register(insn.dst_reg);
-  const x86::Mem from = place(host_register(insn.src_reg), insn.off, op.width);
+  const x86::Mem from(host_register(insn.src_reg), insn.off, op.width);
   if (op.kind == Kind::load) {
     load(to, from, op.width);
   } else if (op.width == 4) {
@@ -52,18 +48,34 @@ void Translator::load_memory(uint32_t index) {
   }
 }
 
-void Translator::store_memory(uint32_t index) {
+// A load and the exchange of its bytes: one movbe, where the CPU has it.
+bool Translator::swapped_load(uint32_t index) {
+  if (!movbe_ || !only_follows(index + 1)) return false;
   const bpf_insn& insn = insns_[index];
+  const bpf_insn& next = insns_[index + 1];
+  const uint8_t width = vm::opcode(insn).width;
+  const bool swaps_all =
+      width >= 4 && swaps_bytes(next) && next.imm == 8 * width && next.dst_reg == insn.dst_reg;
+  if (!swaps_all) return false;
+  a_.movbe(sized(host_register(insn.dst_reg), width),
+           x86::Mem(host_register(insn.src_reg), insn.off, width));
+  return true;
+}
+
+void Translator::store(const bpf_insn& insn, const x86::Mem& to) {
   const Opcode& op = vm::opcode(insn);
-  const x86::Mem to = place(host_register(insn.dst_reg), insn.off, op.width);
   if (op.kind == Kind::store_immediate) {
     a_.mov(to, Imm(op.width == 1   ? static_cast<int8_t>(insn.imm)
                    : op.width == 2 ? static_cast<int16_t>(insn.imm)
                                    : insn.imm));
-    return;
+  } else {
+    a_.mov(to, sized(host_register(insn.src_reg), op.width));
   }
-  const Gp& src = host_register(insn.src_reg);
-  a_.mov(to, sized(src, op.width));
+}
+
+void Translator::store_memory(uint32_t index) {
+  const bpf_insn& insn = insns_[index];
+  store(insn, x86::Mem(host_register(insn.dst_reg), insn.off, vm::opcode(insn).width));
 }
 
 void Translator::save_arguments() {
@@ -89,7 +101,7 @@ void Translator::load_context(uint32_t index) {
   const Gp& base = host_register(insn.src_reg);
   const auto offset = static_cast<uint32_t>(insn.off);
   if (const auto field = plain_field(program_.type(), offset, op.width)) {
-    load(to, place(base, static_cast<int32_t>(field->offset), field->size), field->size);
+    load(to, x86::Mem(base, field->offset, field->size), field->size);
   } else {
     save_arguments();
     a_.mov(x86::rdi, base);
@@ -112,14 +124,9 @@ void Translator::store_context(uint32_t index) {
   const Opcode& op = vm::opcode(insn);
   const Gp& base = host_register(insn.dst_reg);
   const auto offset = static_cast<uint32_t>(insn.off);
-  if (!asks_program_type(index)) {
-    const auto field = plain_field(program_.type(), offset, op.width);
-    const x86::Mem to = place(base, static_cast<int32_t>(field->offset), field->size);
-    if (op.kind == Kind::store_immediate) {
-      a_.mov(to, Imm(insn.imm));
-    } else {
-      a_.mov(to, sized(host_register(insn.src_reg), op.width));
-    }
+  const auto field = plain_field(program_.type(), offset, op.width);
+  if (field && field->writable) {
+    store(insn, x86::Mem(base, field->offset, field->size));
     return;
   }
   // As the width has it: what a narrow store leaves out must not show.
@@ -143,7 +150,7 @@ void Translator::store_context(uint32_t index) {
 
 void Translator::load_packet(uint32_t index) {
   const bpf_insn& insn = insns_[index];
-  a_.mov(x86::rdi, x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.packet)));
+  a_.mov(x86::rdi, x86::qword_ptr(kInvocation, layout_.packet));
   // r2 may be the offset, and goes where it is already.
   if (vm::opcode(insn).source_register) a_.mov(x86::rdx, host_register(insn.src_reg));
   load_address(x86::rsi, &insn);
@@ -159,7 +166,7 @@ void Translator::load_packet(uint32_t index) {
 void Translator::atomic(const bpf_insn& insn, uint32_t width) {
   const bool loads = insn.imm == vm::kLoadAcquire;
   const Gp& base = host_register(loads ? insn.src_reg : insn.dst_reg);
-  const x86::Mem at = place(base, insn.off, width);
+  const x86::Mem at(base, insn.off, width);
   const Gp& src = host_register(insn.src_reg);
   const Gp operand = sized(src, width);
   // x86 orders loads and stores as acquire and release ask.

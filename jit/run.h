@@ -41,6 +41,9 @@ class Run final : public vm::Callbacks {
     state.resume_at = resume_at;
     invocation.callbacks = this;
   }
+  ~Run() override { invocation_.callbacks = nullptr; }
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
 
   // Runs the main function from its entry.
   uint64_t run_main(const void* entry) {

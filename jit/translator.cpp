@@ -30,16 +30,20 @@ bool has_maps_of_maps(const vm::Program& program) {
 
 }  // namespace
 
-Translator::Translator(const vm::Program& program, bool counts, const FunctionEntries& functions,
-                       asmjit::CodeHolder& code)
+Translator::Translator(const vm::Program& program, const JitOptions& options,
+                       const FunctionEntries& functions, asmjit::CodeHolder& code,
+                       std::vector<CodePart>* parts)
     : program_(program),
       type_(*vm::find_program_type(program.type())),
       insns_(program.instructions()),
-      counts_(counts),
+      counts_(options.counts),
+      most_code_bytes_(options.most_code_bytes),
+      parts_(parts),
       entries_(functions),
       layout_(Layout::get()),
       a_(&code),
-      bmi2_(asmjit::CpuInfo::host().features().x86().hasBMI2()) {
+      bmi2_(asmjit::CpuInfo::host().features().x86().hasBMI2()),
+      movbe_(asmjit::CpuInfo::host().features().x86().hasMOVBE()) {
   a_.setErrorHandler(&refusals_);
   a_.addEncodingOptions(asmjit::EncodingOptions::kOptimizedAlign);
 }
@@ -56,6 +60,7 @@ Result<Translation> Translator::run() {
       continue;
     }
     result.functions.push_back(a_.offset());
+    begin_part(function.start, function.start);
     prologue();
     for (uint32_t i = function.start; i < function.end;) {
       if (!reaches(i)) {
@@ -67,13 +72,21 @@ Result<Translation> Translator::run() {
           a_.align(asmjit::AlignMode::kCode, kLoopAlignment);
         }
         a_.bind(labels_[i]);
-        if (counts_) {
-          a_.add(x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.instructions)),
-                 Imm(block_length(i)));
-        }
+      }
+      begin_part(i, i);
+      if (counts_ && labels_[i].isValid()) {
+        a_.add(x86::qword_ptr(kInvocation, layout_.instructions), Imm(block_length(i)));
       }
       i = instruction(i);
+      if (parts_ != nullptr) parts_->back().end = i;
+      if (a_.offset() > most_code_bytes_) {
+        return fail(ExitCode::program_rejected,
+                    "program {}: its machine code is larger than the limit of {} bytes at "
+                    "instruction {} of {}; the interpreter runs it",
+                    program_.name(), most_code_bytes_, i, insns_.size());
+      }
     }
+    begin_part(function.end, function.end);
     limit_stubs();
   }
   if (!refusals_.first.empty()) {
@@ -81,6 +94,10 @@ Result<Translation> Translator::run() {
                 program_.name(), refusals_.first);
   }
   return result;
+}
+
+void Translator::begin_part(uint32_t first, uint32_t end) {
+  if (parts_ != nullptr) parts_->push_back({first, end, a_.offset()});
 }
 
 void Translator::survey() {
@@ -214,8 +231,7 @@ void Translator::epilogue() {
 
 void Translator::check_limit(uint32_t index) {
   if (!counts_) return;
-  a_.cmp(x86::qword_ptr(kInvocation, static_cast<int32_t>(layout_.instructions)),
-         Imm(vm::kRunLimit));
+  a_.cmp(x86::qword_ptr(kInvocation, layout_.instructions), Imm(vm::kRunLimit));
   a_.ja(limit_stub(index));
 }
 
@@ -225,8 +241,7 @@ Label Translator::limit_stub(uint32_t index) {
 
 // What a function's code keeps out of its way: conditional jumps backward, and the limit's faults.
 void Translator::limit_stubs() {
-  for (size_t i = 0; i < back_edges_.size(); ++i) {
-    const BackEdge edge = back_edges_[i];
+  for (const BackEdge& edge : back_edges_) {
     a_.bind(edge.stub);
     check_limit(edge.from);
     a_.jmp(edge.to);
@@ -269,13 +284,14 @@ uint32_t Translator::instruction(uint32_t index) {
       a_.neg(sized(host_register(insn.dst_reg), op.width));
       return next;
     case Kind::byte_swap:
-      byte_swap(insn, op);
+      byte_swap(insn);
       return next;
     case Kind::load_immediate:
       load_constant(host_register(insn.dst_reg), vm::immediate64(insn, insns_[index + 1]));
       return index + 2;
     case Kind::load:
       if (const uint32_t behind = assembled_load(index); behind != index) return behind;
+      if (program_.proof().meets_context[index] == 0 && swapped_load(index)) return index + 2;
       [[fallthrough]];
     case Kind::load_signed:
       program_.proof().meets_context[index] != 0 ? load_context(index) : load_memory(index);

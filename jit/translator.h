@@ -1,6 +1,7 @@
 #pragma once
 
 #include <bit>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "vm/helper.h"
 #include "vm/isa.h"
 #include "vm/program_type.h"
+#include "vm/verifier/control_flow.h"
 
 namespace xnic::jit {
 
@@ -28,8 +30,9 @@ class Refusals : public asmjit::ErrorHandler {
 // translator.cpp functions, blocks and jumps; arithmetic.cpp; memory.cpp; calls.cpp.
 class Translator {
  public:
-  Translator(const vm::Program& program, bool counts, const FunctionEntries& functions,
-             asmjit::CodeHolder& code);
+  Translator(const vm::Program& program, const JitOptions& options,
+             const FunctionEntries& functions, asmjit::CodeHolder& code,
+             std::vector<CodePart>* parts);
 
   Result<Translation> run();
 
@@ -49,7 +52,9 @@ class Translator {
     uint32_t frame_bytes = 0;  // taken from the stack behind what was pushed
   };
   // Where loops begin is aligned, in code that is made for speed.
-  static constexpr uint32_t kLoopAlignment = 32;
+  // Where loops begin is aligned, in code that is made for speed: one of 36 bytes that lay in two
+  // lines of the cache took twice as long.
+  static constexpr uint32_t kLoopAlignment = 64;
   struct BackEdge {
     asmjit::Label stub;
     uint32_t from;
@@ -70,6 +75,7 @@ class Translator {
   bool only_follows(uint32_t index) const {
     return index < function_->end && reaches(index) && !labels_[index].isValid();
   }
+  void begin_part(uint32_t first, uint32_t end);
   void prologue();
   void leave_frame();
   void epilogue();
@@ -98,6 +104,7 @@ class Translator {
   uint32_t alu(uint32_t index);
   uint32_t fused_move(uint32_t index);
   uint32_t fused_rotate(uint32_t index);
+  // Whether nobody wants what the register holds behind the instruction.
   bool is_dead_behind(uint32_t index, uint32_t number);
   bool fused_shifts(uint32_t index);
   void divide(const bpf_insn& insn, const vm::Opcode& op);
@@ -105,7 +112,8 @@ class Translator {
   void shift(const bpf_insn& insn, const vm::Opcode& op);
   void move(const bpf_insn& insn, const vm::Opcode& op);
   void bit_and(const bpf_insn& insn, const vm::Opcode& op);
-  void byte_swap(const bpf_insn& insn, const vm::Opcode& op);
+  static bool swaps_bytes(const bpf_insn& insn);
+  void byte_swap(const bpf_insn& insn);
 
   // assembled_loads.cpp
   uint32_t assembled_load(uint32_t index);
@@ -113,6 +121,8 @@ class Translator {
   // memory.cpp
   void load(const Gp& to, const x86::Mem& from, uint32_t size);
   void load_memory(uint32_t index);
+  bool swapped_load(uint32_t index);
+  void store(const bpf_insn& insn, const x86::Mem& to);
   void store_memory(uint32_t index);
   // Whether the access to the context takes a call.
   bool asks_program_type(uint32_t index) const;
@@ -136,7 +146,10 @@ class Translator {
   void load_cpu(const Gp& to);
   // What the verifier knows of the call.
   vm::Proof::Call known_call(uint32_t index) const;
+  std::optional<uint32_t> written_at(uint32_t index, uint32_t number) const;
   void tail_call(uint32_t index);
+  void leave_for_tail_call();
+  void jump_to_tail_call(uint32_t bits);
   void check_callback_fault();
   void unwind();
 
@@ -144,18 +157,21 @@ class Translator {
   const vm::ProgramType& type_;
   std::span<const bpf_insn> insns_;
   const bool counts_;
+  const uint64_t most_code_bytes_;
+  std::vector<CodePart>* const parts_;
   const FunctionEntries& entries_;
   const Layout& layout_;
   Refusals refusals_;
   x86::Assembler a_;
   bool bmi2_;
+  bool movbe_;
   bool needs_run_ = false;
   bool needs_invocation_ = false;
   std::vector<Function> functions_;
   Function* function_ = nullptr;       // that is translated
   std::vector<asmjit::Label> labels_;  // valid where something may come but from the front
   std::vector<uint8_t> begins_loop_;   // by instruction slot
-  std::vector<uint16_t> live_;         // jit/liveness.h, once somebody asks
+  std::optional<vm::verifier::ControlFlow> flow_;  // once somebody asks for live registers
   std::vector<BackEdge> back_edges_;
   std::vector<std::pair<asmjit::Label, uint32_t>> limits_;
 };

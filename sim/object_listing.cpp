@@ -1,6 +1,6 @@
 // Objects without running them. What loads is listed from the emulated kernel; of what does not,
 // libbpf relocates the programs over maps that all stand for one dummy, which is enough to see
-// helpers and maps. Left out: names of kfuncs; source lines of what does not load.
+// helpers and maps. Left out: names of kfuncs.
 // Test: tests/sim/object_listing_test.cpp.
 #include "sim/object_listing.h"
 
@@ -15,7 +15,6 @@
 #include <optional>
 
 #include "vm/btf.h"
-#include "vm/disassembler.h"
 #include "vm/hook.h"
 #include "vm/interpreter.h"
 #include "vm/isa.h"
@@ -234,23 +233,6 @@ std::string listed_or_dash(const std::vector<std::string>& names) {
   return names.empty() ? "-" : fmt::format("{}", fmt::join(names, ", "));
 }
 
-// "; if (eth + 1 > end)     firewall.bpf.c:31", empty where line info says nothing of `index`.
-std::string source_line(const vm::Program& program, uint32_t index) {
-  const vm::ProgramSpec& spec = program.spec();
-  if (spec.btf == nullptr) return {};
-  const auto line = std::find_if(spec.lines.begin(), spec.lines.end(),
-                                 [&](const bpf_line_info& l) { return l.insn_off == index; });
-  if (line == spec.lines.end()) return {};
-  std::string_view text = spec.btf->string_at(line->line_off);
-  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
-  std::string_view file = spec.btf->string_at(line->file_name_off);
-  if (const size_t slash = file.rfind('/'); slash != std::string_view::npos) {
-    file.remove_prefix(slash + 1);
-  }
-  if (text.empty() && file.empty()) return {};
-  return fmt::format("; {:<70} {}:{}\n", text, file, BPF_LINE_INFO_LINE_NUM(line->line_col));
-}
-
 }  // namespace
 
 std::string helper_name(int32_t id) {
@@ -284,6 +266,16 @@ Result<ObjectListing> list_object(const std::string& path) {
                         .maps = opened.maps(),
                         .kernel = nullptr};
   listing.programs = opened.programs(listing.maps);
+  return listing;
+}
+
+Result<ObjectListing> only_program(ObjectListing listing, const std::string& name) {
+  if (name.empty()) return listing;
+  std::erase_if(listing.programs,
+                [&](const ListedProgram& program) { return program.name != name; });
+  if (listing.programs.empty()) {
+    return fail(ExitCode::usage, "{}: has no program {}; xnic prog lists them", listing.path, name);
+  }
   return listing;
 }
 
@@ -339,24 +331,6 @@ std::string to_table(const ObjectListing& listing) {
         m.value_type.empty() ? "" : " (" + m.value_type + ")", m.max_entries, m.flags);
   }
   for (const std::string& note : listing.notes) text += "note: " + note + "\n";
-  return text;
-}
-
-std::string disassembly(const ListedProgram& program) {
-  std::string text;
-  const vm::Program* loaded = program.loaded.get();
-  for (uint32_t i = 0; i < program.instructions.size(); ++i) {
-    if (loaded != nullptr) {
-      for (const vm::Subprogram& part : loaded->subprograms()) {
-        if (part.start == i) text += part.name + ":\n";
-      }
-      text += source_line(*loaded, i);
-    }
-    text += fmt::format(
-        "{:6}: {}\n", i,
-        loaded != nullptr ? vm::disassemble(*loaded, i) : vm::disassemble(program.instructions, i));
-    if (program.instructions[i].code == kLoadImmediate64) ++i;
-  }
   return text;
 }
 

@@ -51,13 +51,11 @@ struct ObjectListing {
 // Errors (bad_input): what libbpf cannot open.
 Result<ObjectListing> list_object(const std::string& path);
 
+// Leaves only the program of this name; all where it is empty. Error (usage): there is none.
+Result<ObjectListing> only_program(ObjectListing listing, const std::string& name);
+
 Json to_json(const ObjectListing& listing);
 std::string to_table(const ObjectListing& listing);
-
-// All instructions, one a line, with the source line in front where BTF has it:
-//   ; counters[0]++                              firewall.bpf.c:31
-//     12: r1 = map[counters]
-std::string disassembly(const ListedProgram& program);
 
 // The name of a helper of Linux, "bpf_map_lookup_elem"; "helper 999" for an unknown one.
 std::string helper_name(int32_t id);

@@ -143,7 +143,7 @@ int Packet::adjust_head(int32_t delta) {
   const ptrdiff_t to = (data_ - buffer_.get()) + delta;
   if (to < lowest - buffer_.get()) return -EINVAL;
   if (to > (data_end_ - buffer_.get()) - static_cast<ptrdiff_t>(kEthernetHeader)) return -EINVAL;
-  std::memmove(data_meta_ + delta, data_meta_, static_cast<size_t>(metadata));
+  if (metadata != 0) std::memmove(data_meta_ + delta, data_meta_, static_cast<size_t>(metadata));
   data_meta_ += delta;
   data_ += delta;
   return 0;

@@ -111,6 +111,13 @@ int lpm_large(struct xdp_md* ctx) {
   return bpf_map_lookup_elem(&lpm_100k, &key) ? XDP_DROP : XDP_PASS;
 }
 
+// Of the same map, addresses of a few flows.
+SEC("xdp")
+int lpm_hot(struct xdp_md* ctx) {
+  struct prefix key = {32, bpf_htonl(key_of(++step % 256))};
+  return bpf_map_lookup_elem(&lpm_100k, &key) ? XDP_DROP : XDP_PASS;
+}
+
 // Every key is new, so that every update evicts.
 SEC("xdp")
 int lru_evict(struct xdp_md* ctx) {

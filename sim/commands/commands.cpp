@@ -14,6 +14,8 @@ std::span<const Command> commands() {
               "measure nanoseconds a run of programs, here and in the kernel of this machine",
               bench_command},
       Command{"prog", "list the programs and maps of a BPF object", prog_command},
+      Command{"disasm", "show the instructions of a BPF object and the machine code they become",
+              disasm_command},
       Command{"verify", "judge the programs of a BPF object as Linux does, and say why",
               verify_command},
       Command{"nic", "list the profiles of cards, show all values of one", nic_command},

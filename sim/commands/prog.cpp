@@ -3,6 +3,7 @@
 
 #include "sim/commands/command.h"
 #include "sim/commands/options.h"
+#include "sim/disassembly.h"
 #include "sim/object_listing.h"
 
 namespace xnic::sim {
@@ -23,16 +24,9 @@ void describe(CLI::App& app, Arguments& a) {
 }
 
 Result<ExitCode> list(const Arguments& a) {
-  auto listing = list_object(a.object);
+  const auto listing = list_object(a.object).and_then(
+      [&](ObjectListing&& all) { return only_program(std::move(all), a.program); });
   if (!listing) return tl::unexpected(listing.error());
-  if (!a.program.empty()) {
-    std::erase_if(listing->programs,
-                  [&](const ListedProgram& program) { return program.name != a.program; });
-    if (listing->programs.empty()) {
-      return fail(ExitCode::usage, "{}: has no program {}; xnic prog lists them", a.object,
-                  a.program);
-    }
-  }
   if (a.json) {
     Json json = to_json(*listing);
     for (size_t i = 0; a.disassemble && i < listing->programs.size(); ++i) {

@@ -191,6 +191,28 @@ TEST(Jit, AgreesWithTheInterpreterOnRandomPrograms) {
   }
 }
 
+TEST(Jit, ChangesTheByteOrderOfWhatItLoads) {
+  constexpr uint64_t kPattern = 0x1122334455667788;
+  jit::JitEngine jit;
+  vm::Interpreter interpreter;
+  vm::Packet packet;
+  for (const int size : {BPF_B, BPF_H, BPF_W, BPF_DW}) {
+    for (const int order : {BPF_ALU | BPF_TO_BE, BPF_ALU | BPF_TO_LE, int{BPF_ALU64}}) {
+      for (const int bits : {16, 32, 64}) {
+        auto program = follow(load64(1, kPattern) + store(BPF_DW, 10, 1, -8) +
+                              load(size, 0, 10, -8) + swap(order, 0, bits) + exit_());
+        ASSERT_TRUE(program) << program.error().message;
+        EXPECT_EQ(run(jit, **program, packet), run(interpreter, **program, packet))
+            << text(**program);
+      }
+    }
+  }
+  auto program = follow(load64(1, kPattern) + store(BPF_DW, 10, 1, -8) + load(BPF_W, 0, 10, -8) +
+                        swap(BPF_ALU | BPF_TO_BE, 0, 32) + exit_());
+  ASSERT_TRUE(program);
+  EXPECT_EQ(run(jit, **program, packet).r0, 0x88776655u);
+}
+
 // A value put together byte by byte, in either order, with all that may keep it from being loaded
 // whole: a byte that is missing, one twice, a part that is wanted afterwards.
 TEST(Jit, AssemblesBytesAsTheProgramDoes) {
@@ -292,6 +314,20 @@ TEST(Jit, CodeOutlivesItsEngine) {
   vm::Invocation invocation{.packet = packet, .environment = environment};
   EXPECT_EQ(code->run(invocation), 2u);
   EXPECT_EQ(invocation.instructions, 2u);
+}
+
+TEST(Jit, LeavesToTheInterpreterWhatWouldBeTooLarge) {
+  Code code;
+  for (int i = 0; i < 1000; ++i) code.push_back(mov(0, 2));
+  code.push_back(exit_());
+  auto program = follow(code);
+  ASSERT_TRUE(program);
+  vm::Packet packet;
+  jit::JitEngine large;
+  EXPECT_NE(large.compile(**program)->entry(), nullptr);
+  jit::JitEngine small({.most_code_bytes = 1000});
+  EXPECT_EQ(small.compile(**program)->entry(), nullptr);
+  EXPECT_EQ(run(small, **program, packet).r0, 2u);
 }
 
 TEST(Jit, GivesTheContextInR1) {

@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "sim/disassembly.h"
+
 namespace xnic::sim {
 namespace {
 

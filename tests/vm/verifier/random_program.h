@@ -26,7 +26,10 @@ inline Instructions with_map(Instructions code, int fd) {
 // value of 16 bytes and of the stack, with numbers near the edges of ranges.
 class RandomProgram {
  public:
-  explicit RandomProgram(uint32_t seed) : random_(seed) {}
+  // `takes_addresses`: now and then one takes an address for a number, so that what it does depends
+  // on where things lie.
+  explicit RandomProgram(uint32_t seed, bool takes_addresses = true)
+      : random_(seed), takes_addresses_(takes_addresses) {}
 
   // r6: context, r7: data, r8: data_end or the value, r9: a number that nobody knows; r0 to r5
   // come and go.
@@ -54,7 +57,7 @@ class RandomProgram {
   Register scratch() { return static_cast<Register>(pick(6)); }
   // Mostly one that holds a number.
   Register number() {
-    if (odds(40)) return static_cast<Register>(pick(11));
+    if (takes_addresses_ && odds(40)) return static_cast<Register>(pick(11));
     for (int tries = 0; tries < 20; ++tries) {
       const Register r = scratch();
       if (!is_pointer_[r]) return r;
@@ -196,6 +199,7 @@ class RandomProgram {
   }
 
   std::mt19937 random_;
+  bool takes_addresses_;
   Instructions code_;
   Register base_ = r7;
   uint32_t bytes_ = 0;  // that may be accessed there
