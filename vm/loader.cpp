@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "vm/device_calls.h"
+#include "vm/helper.h"
 #include "vm/kernel_face.h"
 #include "vm/libbpf_words.h"
 #include "vm/program_type.h"
@@ -27,6 +28,13 @@ std::string refusal_words(const Kernel& kernel, const std::string& program, int 
   const Judgement* judgement = kernel.judgement_of(program);
   const bool said = judgement != nullptr && judgement->rejection;
   return said ? words_of(*judgement->rejection) : std::strerror(-error);
+}
+
+// Why a program that can be loaded would be loaded for nothing.
+std::string why_not_run(const bpf_program* program) {
+  const ProgramType& type = *find_program_type(bpf_program__type(program));
+  if ((type.helper_set & (kXdp | kTc | kSocketFilter)) != 0) return {};
+  return fmt::format("nothing here runs programs of type {}; xnic verify judges them", type.name);
 }
 
 }  // namespace
@@ -117,7 +125,8 @@ Result<void> Object::prepare() {
 
 // Leaves a note if not.
 bool Object::usable(bpf_program* program) {
-  const std::string why = why_not_loadable(program);
+  std::string why = why_not_loadable(program);
+  if (why.empty()) why = why_not_run(program);
   if (why.empty()) return true;
   notes_.push_back(
       fmt::format("{}: program {} is left out: {}", path_, bpf_program__name(program), why));

@@ -40,7 +40,7 @@ std::string why_not_loadable(const bpf_program* program);
 
 // A BPF object file, loaded into an emulated kernel by libbpf: ELF, relocations, BTF maps, global
 // data and subprograms are libbpf's, the bpf(2) calls land in the Kernel; what it does not know is
-// answered before (vm/object_file.h). All programs whose section says a type that exists here are
+// answered before (vm/object_file.h). All programs whose section says a type that is run here are
 // loaded; those with a '?' in front if they are asked for, or all there is. Maps that ask to be
 // pinned are, in the Kernel's own bpffs, or take the map that is pinned there already; nothing is
 // written to the host's. Errors: bad_input for what is no BPF object or has no program,
