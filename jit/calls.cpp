@@ -117,7 +117,9 @@ std::optional<uint32_t> Translator::written_at(uint32_t index, uint32_t number) 
     // The second half of ld_imm64 has no opcode.
     if (insn.code == 0) continue;
     if (insn.dst_reg == number) return at;
-    if (vm::opcode(insn).kind == vm::Kind::call) break;
+    // These write others than their destination.
+    const vm::Kind kind = vm::opcode(insn).kind;
+    if (kind == vm::Kind::call || kind == vm::Kind::load_packet || kind == vm::Kind::atomic) break;
   }
   return std::nullopt;
 }

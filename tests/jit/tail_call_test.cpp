@@ -84,6 +84,29 @@ TEST_F(JitTailCalls, FollowEveryChangeOfTheSlot) {
   EXPECT_EQ(run(*caller(engine, 2), packet_), 7u) << "behind the array's end";
 }
 
+// The index as an atomic exchange leaves it, over a constant; and one that is known only at run
+// time.
+TEST_F(JitTailCalls, GoToTheSlotThatTheIndexSaysWhenItIsCalled) {
+  for (const bool counts : {false, true}) {
+    jit::JitEngine engine({.counts = counts});
+    put(0, program(engine, {mov(0, 20), exit_()}));
+    put(1, program(engine, {mov(0, 21), exit_()}));
+    const auto exchanged =
+        program(engine, load64(2, 0, BPF_PSEUDO_MAP_FD) + store_imm(BPF_DW, 10, -8, 1) + mov(3, 0) +
+                            atomic(BPF_DW, 10, 3, -8, vm::kAtomicExchange) +
+                            call(BPF_FUNC_tail_call) + mov(0, 7) + exit_());
+    EXPECT_EQ(run(*exchanged, packet_), 21u);
+    const auto chosen = program(engine, Code{load(BPF_W, 3, 1, offsetof(xdp_md, rx_queue_index))} +
+                                            load64(2, 0, BPF_PSEUDO_MAP_FD) +
+                                            call(BPF_FUNC_tail_call) + mov(0, 7) + exit_());
+    for (const uint32_t queue : {0u, 1u, 2u, 1u, 0u, UINT32_MAX}) {
+      packet_.rx_queue_index = queue;
+      EXPECT_EQ(run(*chosen, packet_), queue < 2 ? 20 + queue : 7u);
+    }
+    array_->release_programs();
+  }
+}
+
 TEST_F(JitTailCalls, EndAfter33) {
   for (const bool counts : {false, true}) {
     jit::JitEngine engine({.counts = counts});
