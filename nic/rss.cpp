@@ -41,13 +41,37 @@ uint32_t load16(std::span<const uint8_t> bytes, size_t offset) {
 
 bool has_ports(uint8_t protocol) { return protocol == kTcp || protocol == kUdp; }
 
-// Hashes `addresses`, and the four bytes of ports where there are any.
+// What each value of each input byte adds to the hash under the default key: the hash is linear.
+class HashTables {
+ public:
+  HashTables() {
+    std::array<uint8_t, kInputBytes> input{};
+    for (size_t at = 0; at < kInputBytes; ++at) {
+      for (uint32_t value = 0; value < 256; ++value) {
+        input[at] = static_cast<uint8_t>(value);
+        of_[at][value] = toeplitz(kDefaultToeplitzKey, input);
+      }
+      input[at] = 0;
+    }
+  }
+
+  // Of `addresses`, and the four bytes of ports where there are any.
+  uint32_t hash(std::span<const uint8_t> addresses, std::span<const uint8_t> ports) const {
+    uint32_t hash = 0;
+    size_t at = 0;
+    for (const uint8_t byte : addresses) hash ^= of_[at++][byte];
+    for (const uint8_t byte : ports) hash ^= of_[at++][byte];
+    return hash;
+  }
+
+ private:
+  static constexpr size_t kInputBytes = 36;
+  std::array<std::array<uint32_t, 256>, kInputBytes> of_;
+};
+
 uint32_t hash_tuple(std::span<const uint8_t> addresses, std::span<const uint8_t> ports) {
-  std::array<uint8_t, 36> input;
-  auto end = std::copy(addresses.begin(), addresses.end(), input.begin());
-  end = std::copy(ports.begin(), ports.end(), end);
-  return toeplitz(kDefaultToeplitzKey,
-                  std::span(input).first(static_cast<size_t>(end - input.begin())));
+  static const HashTables kTables;
+  return kTables.hash(addresses, ports);
 }
 
 // XDP_RSS_* of Linux.

@@ -44,6 +44,24 @@ void Tally::add(const Outcome& outcome) {
   ++latencies_[bucket_of(latency)];
 }
 
+void Tally::add(const Tally& other) {
+  const RunSummary& theirs = other.sums_;
+  const bool first = sums_.delivered + sums_.transmitted == 0;
+  const bool any = theirs.delivered + theirs.transmitted != 0;
+  sums_.frames += theirs.frames;
+  sums_.delivered += theirs.delivered;
+  sums_.transmitted += theirs.transmitted;
+  for (size_t i = 0; i < kDropReasons; ++i) sums_.drops[i] += theirs.drops[i];
+  for (size_t i = 0; i < kEnds; ++i) sums_.copies[i] += theirs.copies[i];
+  end_ps_ = std::max(end_ps_, other.end_ps_);
+  for (size_t i = 0; i < kBuckets; ++i) latencies_[i] += other.latencies_[i];
+  if (!any) return;
+  LatencySummary& seen = sums_.latency;
+  const LatencySummary& added = theirs.latency;
+  seen.minimum_ps = first ? added.minimum_ps : std::min(seen.minimum_ps, added.minimum_ps);
+  seen.maximum_ps = std::max(seen.maximum_ps, added.maximum_ps);
+}
+
 RunSummary Tally::summary() const {
   RunSummary summary = sums_;
   summary.simulated_ns = end_ps_ / nic::kPicosecondsPerNanosecond;

@@ -95,7 +95,8 @@ class SingleValues : public HashedMap<Table> {
       return DirectLookup{.kind = DirectLookup::Kind::function,
                           .function = look_up<size()>,
                           .table = this,
-                          .prefetch = prefetch<size()>};
+                          .prefetch = prefetch<size()>,
+                          .prefetch_entry = prefetch_entry};
     });
   }
 
@@ -121,9 +122,11 @@ class SingleValues : public HashedMap<Table> {
     return kKeyBytes != 0 ? element->key() + round_up_8(kKeyBytes) : map->value_of(element);
   }
   template <uint32_t kKeyBytes>
-  static void prefetch(void* table, const uint8_t* key) {
-    auto* map = static_cast<SingleValues*>(table);
-    __builtin_prefetch(&map->bucket_of(map->template hash_of<kKeyBytes>(key)));
+  static uint64_t prefetch(void* table, const uint8_t* key) {
+    return static_cast<SingleValues*>(table)->template prefetch_bucket<kKeyBytes>(key);
+  }
+  static void prefetch_entry(void* table, uint64_t handle) {
+    static_cast<SingleValues*>(table)->prefetch_element(handle);
   }
 
   void read(Element* element, uint8_t* value, bool locked) override {

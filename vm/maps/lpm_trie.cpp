@@ -262,8 +262,9 @@ class LpmTrie : public Map {
       return found != 0 ? trie->value_of(trie->node_at(found)) : nullptr;
     });
   }
-  static void prefetch_ipv4(void* table, const uint8_t* key) {
+  static uint64_t prefetch_ipv4(void* table, const uint8_t* key) {
     static_cast<LpmTrie*>(table)->ipv4_->prefetch(ipv4_address(key));
+    return 0;
   }
 
   // Nodes in the IPv4 tables go by numbers from 1.
