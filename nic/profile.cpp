@@ -7,10 +7,12 @@
 #include <toml++/toml.h>
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <sstream>
 
 namespace xnic::nic {
 namespace {
@@ -102,6 +104,14 @@ tl::unexpected<Error> refuse(std::string_view file, const toml::source_region& r
   return fail(ExitCode::bad_input, "{}: {}", place(file, region), text);
 }
 
+// What is wrong with the value, as the end of a sentence; empty if nothing is.
+std::string fault_of(const ProfileRow& row, double value) {
+  if (!(value >= row.minimum && value <= row.maximum)) {
+    return fmt::format("is outside {} to {}", row.minimum, row.maximum);
+  }
+  return row.whole && value != std::floor(value) ? "must be a whole number" : "";
+}
+
 std::optional<Origin> parse_origin(std::string_view name) {
   for (const auto& [origin, text] : kOrigins) {
     if (text == name) return origin;
@@ -125,14 +135,9 @@ Result<Quantity> parse_quantity(const ProfileRow& row, const toml::node& node,
       if (!value) {
         return refuse(file, entry.source(), fmt::format("The value of {} must be a number.", name));
       }
-      if (!(*value >= row.minimum && *value <= row.maximum)) {
+      if (const std::string fault = fault_of(row, *value); !fault.empty()) {
         return refuse(file, entry.source(),
-                      fmt::format("The value {} of {} is outside {} to {}.", *value, name,
-                                  row.minimum, row.maximum));
-      }
-      if (row.whole && *value != std::floor(*value)) {
-        return refuse(file, entry.source(),
-                      fmt::format("The value {} of {} must be a whole number.", *value, name));
+                      fmt::format("The value {} of {} {}.", *value, name, fault));
       }
       quantity.value = *value;
       has_value = true;
@@ -235,6 +240,50 @@ Result<NicProfile> parse_root(const toml::table& root, std::string_view file) {
   return profile;
 }
 
+Result<void> set_value(NicProfile& profile, std::string_view assignment) {
+  const size_t sign = assignment.find('=');
+  const std::string_view name = assignment.substr(0, sign);
+  const auto row = std::find_if(kRows.begin(), kRows.end(), [&](const ProfileRow& candidate) {
+    return fmt::format("{}.{}", candidate.table, candidate.key) == name;
+  });
+  if (row == kRows.end()) {
+    return fail(ExitCode::usage,
+                "--set {}: a NIC profile has no value {}; xnic nic show lists them", assignment,
+                name);
+  }
+  const std::string_view text =
+      sign == std::string_view::npos ? std::string_view() : assignment.substr(sign + 1);
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return fail(ExitCode::usage, "--set {}: give a number, as in {}={}", assignment, name,
+                (profile.*row->field).value);
+  }
+  if (const std::string fault = fault_of(*row, value); !fault.empty()) {
+    return fail(ExitCode::usage, "--set {}: the value {} {}", assignment, value, fault);
+  }
+  profile.*row->field = {value, Origin::assumed, "--set"};
+  return {};
+}
+
+Result<NicProfile> find_profile(const std::string& name_or_path) {
+  std::string names;
+  for (const auto& builtin : builtin_profiles()) {
+    if (builtin.name == name_or_path) return parse_profile(builtin.text, builtin.name);
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", builtin.name);
+  }
+  std::ifstream file(name_or_path, std::ios::binary);
+  file.peek();  // a folder opens, but fails here
+  if (!file.is_open() || file.bad()) {
+    return fail(ExitCode::bad_input,
+                "{}: The NIC profile can't be read, and no built-in profile has this name (there "
+                "is {}).",
+                name_or_path, names);
+  }
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  return parse_profile(text, name_or_path);
+}
+
 }  // namespace
 
 std::string_view origin_name(Origin origin) {
@@ -256,22 +305,33 @@ Result<NicProfile> parse_profile(std::string_view text, std::string_view file) {
   }
 }
 
-Result<NicProfile> load_profile(const std::string& name_or_path) {
-  std::string names;
-  for (const auto& builtin : builtin_profiles()) {
-    if (builtin.name == name_or_path) return parse_profile(builtin.text, builtin.name);
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", builtin.name);
+Result<NicProfile> load_profile(const std::string& name_or_path,
+                                const std::vector<std::string>& changes) {
+  auto profile = find_profile(name_or_path);
+  for (const std::string& change : changes) {
+    if (!profile) break;
+    if (auto set = set_value(*profile, change); !set) return tl::unexpected(set.error());
   }
-  std::ifstream file(name_or_path, std::ios::binary);
-  file.peek();  // a folder opens, but fails here
-  if (!file.is_open() || file.bad()) {
-    return fail(ExitCode::bad_input,
-                "{}: The NIC profile can't be read, and no built-in profile has this name (there "
-                "is {}).",
-                name_or_path, names);
+  return profile;
+}
+
+std::string to_toml(const NicProfile& profile) {
+  const auto quoted = [](const std::string& text) {
+    std::ostringstream stream;
+    stream << toml::default_formatter(toml::value<std::string>(text), toml::format_flags::none);
+    return stream.str();
+  };
+  std::string text = fmt::format("name = {}\ndescription = {}\n", quoted(profile.name),
+                                 quoted(profile.description));
+  std::string_view table;
+  for (const ProfileRow& row : kRows) {
+    if (row.table != table) text += fmt::format("\n[{}]\n", table = row.table);
+    const Quantity& quantity = profile.*row.field;
+    text +=
+        fmt::format("# {}\n{} = {{ value = {}, origin = \"{}\", source = {} }}\n", row.meaning,
+                    row.key, quantity.value, origin_name(quantity.origin), quoted(quantity.source));
   }
-  const std::string text(std::istreambuf_iterator<char>(file), {});
-  return parse_profile(text, name_or_path);
+  return text;
 }
 
 }  // namespace xnic::nic

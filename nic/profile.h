@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "vm/result.h"
 
@@ -94,7 +95,13 @@ std::span<const BuiltinProfile> builtin_profiles();
 // that the text leaves out from a built-in profile. Errors (bad_input) name file, line and column.
 Result<NicProfile> parse_profile(std::string_view text, std::string_view file);
 
-// A built-in profile by its name, or else a file by its path.
-Result<NicProfile> load_profile(const std::string& name_or_path);
+// A built-in profile by its name, or else a file by its path. Then `changes` are made, each
+// TABLE.KEY=NUMBER, as --set has them; what they set is of assumed origin. Errors: bad_input for
+// the profile, usage for a change.
+Result<NicProfile> load_profile(const std::string& name_or_path,
+                                const std::vector<std::string>& changes = {});
+
+// The profile as a file that parse_profile() reads, each value with its meaning.
+std::string to_toml(const NicProfile& profile);
 
 }  // namespace xnic::nic

@@ -56,11 +56,11 @@ class HashTables {
   }
 
   // Of `addresses`, and the four bytes of ports where there are any.
-  uint32_t hash(std::span<const uint8_t> addresses, std::span<const uint8_t> ports) const {
+  template <size_t kBytes>
+  uint32_t hash(std::span<const uint8_t, kBytes> addresses, std::span<const uint8_t> ports) const {
     uint32_t hash = 0;
-    size_t at = 0;
-    for (const uint8_t byte : addresses) hash ^= of_[at++][byte];
-    for (const uint8_t byte : ports) hash ^= of_[at++][byte];
+    for (size_t at = 0; at < kBytes; ++at) hash ^= of_[at][addresses[at]];
+    for (size_t at = 0; at < ports.size(); ++at) hash ^= of_[kBytes + at][ports[at]];
     return hash;
   }
 
@@ -69,7 +69,8 @@ class HashTables {
   std::array<std::array<uint32_t, 256>, kInputBytes> of_;
 };
 
-uint32_t hash_tuple(std::span<const uint8_t> addresses, std::span<const uint8_t> ports) {
+template <size_t kBytes>
+uint32_t hash_tuple(std::span<const uint8_t, kBytes> addresses, std::span<const uint8_t> ports) {
   static const HashTables kTables;
   return kTables.hash(addresses, ports);
 }
@@ -91,8 +92,9 @@ RssHash hash_ipv4(std::span<const uint8_t> ip) {
   const size_t header = (ip[0] & 15u) * 4;
   const bool fragment = (load16(ip, 6) & kMoreFragmentsOrOffset) != 0;
   const bool ports = has_ports(ip[9]) && !fragment && header >= 20 && ip.size() >= header + 4;
-  return {hash_tuple(ip.subspan(12, 8), ports ? ip.subspan(header, 4) : std::span<const uint8_t>()),
-          type_of(kOfIpv4, ports, ip[9])};
+  return {
+      hash_tuple(ip.subspan<12, 8>(), ports ? ip.subspan(header, 4) : std::span<const uint8_t>()),
+      type_of(kOfIpv4, ports, ip[9])};
 }
 
 RssHash hash_ipv6(std::span<const uint8_t> ip) {
@@ -100,7 +102,7 @@ RssHash hash_ipv6(std::span<const uint8_t> ip) {
   if (ip.size() < kHeader || ip[0] >> 4 != 6) return {};
   const bool ports = has_ports(ip[6]) && ip.size() >= kHeader + 4;
   return {
-      hash_tuple(ip.subspan(8, 32), ports ? ip.subspan(kHeader, 4) : std::span<const uint8_t>()),
+      hash_tuple(ip.subspan<8, 32>(), ports ? ip.subspan(kHeader, 4) : std::span<const uint8_t>()),
       type_of(kOfIpv6, ports, ip[6])};
 }
 

@@ -13,12 +13,12 @@ namespace xnic::sim {
 Lane::Lane(InterfaceHooks hooks, const RunOptions& options, bool shares, bool wanted)
     : mtu_(options.mtu),
       has_timers_(!shares),
-      has_engine_(std::ranges::any_of(hooks.all(),
-                                      [](const InterfaceHooks::Entry& interface) {
-                                        constexpr auto kOffload = vm::HookPoint::xdp_offload;
-                                        return (*interface.hooks)[static_cast<size_t>(kOffload)]
-                                            .attached();
-                                      })),
+      has_engine_(
+          std::ranges::any_of(hooks.all(),
+                              [](const InterfaceHooks::Entry& interface) {
+                                constexpr auto kOffload = vm::HookPoint::xdp_offload;
+                                return (*interface.hooks)[static_cast<size_t>(kOffload)].attached();
+                              })),
       environments_(options),
       path_(std::move(hooks), PathCosts()) {
   path_.set_keeps_events(wanted);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/bpf_host.h"
+#include "sim/comparison.h"
 #include "vm/result.h"
 
 namespace xnic::sim {
@@ -18,7 +19,7 @@ namespace xnic::sim {
 class ProgramTiming {
  public:
   // All must outlive this. `program` is a descriptor of `host`.
-  ProgramTiming(BpfHost& host, int program, std::span<const Bytes> packets)
+  ProgramTiming(BpfHost& host, int program, std::span<const NumberedPacket> packets)
       : host_(host), program_(program), packets_(packets) {}
 
   // Runs each packet once; gives the answer that most of them got. Error (expectation_failed):
@@ -30,11 +31,13 @@ class ProgramTiming {
   Result<double> measure();
 
  private:
-  Result<uint32_t> run(const Bytes& packet, uint32_t repeat, double& nanoseconds);
+  Result<uint32_t> run(const NumberedPacket& packet, uint32_t repeat, double& nanoseconds);
+  // Nanoseconds of a call with few runs, and of one with repeat_ runs more.
+  Result<void> time(const NumberedPacket& packet, double& base, double& all);
 
   BpfHost& host_;
   int program_;
-  std::span<const Bytes> packets_;
+  std::span<const NumberedPacket> packets_;
   uint32_t repeat_ = 1;  // of each packet
 };
 

@@ -242,7 +242,9 @@ Result<RunSummary> Pipeline::run(Intake& intake, const RunOptions& options, Outc
 Result<RunSummary> run_untimed(const FrameSource& source, const InterfaceHooks& hooks,
                                const RunOptions& options, OutcomeSink& sink) {
   Intake intake(source, options);
-  const uint32_t lanes = std::min(options.threads, options.profile.cores.whole());
+  // Programs count their runs for all CPUs together.
+  const uint32_t threads = options.counts_runs ? 1 : options.threads;
+  const uint32_t lanes = std::min(threads, options.profile.cores.whole());
   if (lanes <= 1) return run_alone(intake, hooks, options, sink);
   const bool wanted = sink.wants_packets();
   return Pipeline(hooks, options, lanes, wanted).run(intake, options, sink, wanted);

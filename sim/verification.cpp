@@ -1,6 +1,7 @@
 // Each program is loaded alone, over maps of its own, once into the emulated kernel and, if that is
 // asked for, once into the one of this machine, and taken out again. Left out: programs of types
-// that do not exist here, on Linux too. Test: tests/sim/verify_command_test.cpp.
+// that do not exist here, on Linux too.
+// Tests: tests/sim/verification_test.cpp, verify_command_test.cpp.
 #include "sim/verification.h"
 
 #include <bpf/libbpf.h>
@@ -186,6 +187,21 @@ std::optional<uint32_t> last_instruction(std::string_view log) {
   return last;
 }
 
+// Behind a jump whose state was printed already, the line goes on with what comes next: states of
+// where it jumps to, or why the program is refused.
+std::string_view behind_jump(std::string_view line) {
+  constexpr std::string_view kJump = " goto pc";
+  const size_t jump = line.find(kJump);
+  if (jump == std::string_view::npos) return {};
+  const size_t end = line.find_first_not_of("+-0123456789", jump + kJump.size());
+  if (end == std::string_view::npos) return {};
+  const size_t text = line.find_first_not_of(' ', end);
+  if (text == std::string_view::npos) return {};
+  const std::string_view more = line.substr(text);
+  const bool is_state = more.front() == ';' || (more.front() >= '0' && more.front() <= '9');
+  return is_state ? std::string_view() : more;
+}
+
 LinuxVerdict ask_linux(const Source& source, const std::string& name) {
   LinuxVerdict verdict;
   auto trial = Trial::open(source, nullptr);
@@ -235,6 +251,7 @@ std::string reason_in_log(std::string_view log) {
                           });
     if (is_instruction) {
       lines.clear();
+      if (const auto more = behind_jump(line); !more.empty()) lines.push_back(more);
     } else if (!is_noise) {
       lines.push_back(line);
     }

@@ -33,7 +33,7 @@ struct Arguments {
   uint64_t seed = 0;
   uint32_t repeats = 7;
   uint32_t milliseconds = 20;
-  uint64_t packets = 1000;
+  uint64_t packets = 0;  // 0: as many as take seconds
   bool json = false;
 };
 
@@ -47,10 +47,11 @@ void describe(CLI::App& app, Arguments& a) {
       ->type_name("CAPTURE");
   app.add_option("--filter", a.filter, "of the capture only what this tcpdump filter takes")
       ->type_name("FILTER");
-  app.add_option("--packets", a.packets, "of the capture only the first N packets")
+  app.add_option("--packets", a.packets,
+                 "of the capture N packets at most, spread evenly over it; by default 1000, and 20 "
+                 "with --against, since Linux waits for its other CPUs at each")
       ->type_name("N")
-      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000}))
-      ->capture_default_str();
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000}));
   app.add_option("--program", a.program, "measure this program alone")->type_name("NAME");
   app.add_option("--engine", a.engines, "jit, interpreter, or both with a comma between")
       ->delimiter(',')
@@ -201,23 +202,24 @@ Result<ExitCode> bench(const Arguments& a, const std::string& command) {
     }
   }
   const PinnedToCpu0 pinned;
-  std::vector<Bytes> packets;
+  std::vector<NumberedPacket> packets;
   Table table{a.object, "one IPv4/UDP frame of 64 bytes", 1, {}};
   if (a.capture.empty()) {
-    packets.push_back(generated_packet());
+    packets.push_back({1, generated_packet()});
   } else {
     std::vector<std::string> warnings;
     auto capture = read_packets(a.capture, a.filter, false, warnings);
     if (!capture) return tl::unexpected(capture.error());
     for (const std::string& warning : warnings) fmt::print(stderr, "xnic: {}\n", warning);
-    for (NumberedPacket& packet : *capture) {
-      if (packets.size() == a.packets) break;
-      packets.push_back(std::move(packet.bytes));
+    const uint64_t most = a.packets != 0 ? a.packets : a.against.empty() ? 1000 : 20;
+    const uint64_t count = std::min<uint64_t>(most, capture->size());
+    for (uint64_t i = 0; i < count; ++i) {
+      packets.push_back(std::move((*capture)[i * capture->size() / count]));
     }
     if (packets.empty()) {
       return fail(ExitCode::bad_input, "{}: holds no packet to run programs on", a.capture);
     }
-    table.packets = fmt::format("{} of {}", packets.size(), a.capture);
+    table.packets = fmt::format("{} of the {} in {}", count, capture->size(), a.capture);
     table.packet_count = packets.size();
   }
 

@@ -23,6 +23,7 @@ Result<ExitCode> diff_command(int argc, char** argv);
 Result<ExitCode> bench_command(int argc, char** argv);
 Result<ExitCode> prog_command(int argc, char** argv);
 Result<ExitCode> verify_command(int argc, char** argv);
+Result<ExitCode> nic_command(int argc, char** argv);
 Result<ExitCode> map_command(int argc, char** argv);
 
 }  // namespace xnic::sim

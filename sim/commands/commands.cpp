@@ -16,6 +16,7 @@ std::span<const Command> commands() {
       Command{"prog", "list the programs and maps of a BPF object", prog_command},
       Command{"verify", "judge the programs of a BPF object as Linux does, and say why",
               verify_command},
+      Command{"nic", "list the profiles of cards, show all values of one", nic_command},
       Command{"map", "read and edit the maps that xnic run --dump-maps saved", map_command},
   };
   return kCommands;

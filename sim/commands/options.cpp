@@ -46,6 +46,18 @@ CLI::Option* add_btf(CLI::App& app, std::string& btf) {
       ->type_name("FILE");
 }
 
+CLI::Option* add_set(CLI::App& app, std::vector<std::string>& changes) {
+  return app
+      .add_option(
+          "--set", changes,
+          "change a value of the NIC profile, as in ring.descriptors=256 (repeatable); xnic "
+          "nic show lists them")
+      ->type_name("TABLE.KEY=NUMBER")
+      ->expected(1)
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
 CLI::Validator engine_name() { return CLI::IsMember({"jit", "interpreter"}); }
 
 CLI::Option* add_engine(CLI::App& app, std::string& engine) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -22,6 +23,8 @@ CLI::Validator unsigned_number();
 CLI::Option* add_seed(CLI::App& app, uint64_t& seed);
 CLI::Option* add_btf(CLI::App& app, std::string& btf);
 CLI::Option* add_engine(CLI::App& app, std::string& engine);
+// Changes to the values of a NIC profile.
+CLI::Option* add_set(CLI::App& app, std::vector<std::string>& changes);
 CLI::Validator engine_name();
 // What such a name stands for. A JIT that counts instructions, or that runs as fast as it can.
 std::unique_ptr<vm::Engine> make_engine(const std::string& name, bool counts = true);

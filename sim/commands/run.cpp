@@ -214,7 +214,7 @@ Result<ExitCode> run(const RunArguments& a, const std::string& command) {
     return fail(ExitCode::usage, "--program {}: picks a program of OBJECT, and there is none",
                 request.program);
   }
-  auto profile = nic::load_profile(a.nic);
+  auto profile = nic::load_profile(a.nic, a.changes);
   if (!profile) return tl::unexpected(profile.error());
   player_options.link_gbps = profile->link_gbps.value;
 

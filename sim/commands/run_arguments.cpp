@@ -64,6 +64,7 @@ void describe(CLI::App& app, RunArguments& a) {
   app.add_option("--nic", a.nic, "NIC profile, by name or TOML file")
       ->type_name("PROFILE|FILE")
       ->capture_default_str();
+  add_set(app, a.changes);
   app.add_flag("--untimed", a.untimed,
                "no timing model: the capture's timestamps are the clock; same hooks, same meaning");
   app.add_option("--threads", a.threads,

@@ -16,6 +16,7 @@ struct RunArguments {
   std::string program;
   std::vector<std::string> captures;
   std::string nic = "generic-100g";
+  std::vector<std::string> changes;  // to its values
   std::vector<std::string> maps;
   std::vector<std::string> networks;
   std::vector<std::string> writes;

@@ -73,6 +73,21 @@ TEST(Profile, AFileChangesSomeValuesOfABuiltInProfile) {
   EXPECT_EQ(profile->link_gbps.value, 100);
 }
 
+TEST(Profile, WrittenAsTomlItReadsAsItWas) {
+  NicProfile profile = load_profile("generic-100g").value();
+  profile.name = "a \"card\"\n\\";
+  profile.poll_ns = {0.1, Origin::fitted, "caf\xc3\xa9 '7'"};
+  const auto again = parse_profile(to_toml(profile), "again.toml");
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->name, profile.name);
+  EXPECT_EQ(again->description, profile.description);
+  for (const ProfileRow& row : profile_rows()) {
+    EXPECT_EQ((again.value().*row.field).value, (profile.*row.field).value) << row.key;
+    EXPECT_EQ((again.value().*row.field).origin, (profile.*row.field).origin) << row.key;
+    EXPECT_EQ((again.value().*row.field).source, (profile.*row.field).source) << row.key;
+  }
+}
+
 TEST(Profile, RefusalsNameFileLineAndColumn) {
   EXPECT_EQ(refusal(based("[ring]\nsize = 3")),
             "my.toml:3:1: [ring] of a NIC profile has no key \"size\".");

@@ -147,7 +147,7 @@ TEST(Interfaces, AClassifierDropsWhatItMatches) {
 }
 
 TEST(Interfaces, DiffComparesInTheNetworkOfTheNamespaceThatItRunsIn) {
-  if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "no network namespaces here";
+  if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "This process may not make a network namespace.";
   const traces::TemporaryFolder folder;
   const std::string net = folder / "net.json";
   traces::lines_of(

@@ -98,7 +98,7 @@ class NetworkOracle : public testing::Test {
  protected:
   void SetUp() override {
     if (const std::string why = why_no_real_kernel(); !why.empty()) GTEST_SKIP() << why;
-    if (!enter_namespace()) GTEST_SKIP() << "no network namespaces here";
+    if (!enter_namespace()) GTEST_SKIP() << "This process may not make a network namespace.";
   }
 
   // Loads the object into both kernels, ours with what ip says of the namespace.

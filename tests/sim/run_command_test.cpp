@@ -328,7 +328,7 @@ TEST(RunCommand, AnInterfaceMayStandInFrontOfTheHook) {
 
 TEST(RunCommand, PinnedMapsStayInXnicsOwnBpffsAndNeedNoWords) {
   const auto objects = xdp_filter_objects();
-  if (objects.empty()) GTEST_SKIP() << "xdp-tools is not installed";
+  if (objects.empty()) GTEST_SKIP() << "Debian's xdp-tools is not installed.";
   const Ran ran = xnic({"run", objects.front(), "-r", capture("http4.pcap")});
   EXPECT_EQ(ran.code, 0);
   EXPECT_EQ(ran.err, "");

@@ -68,7 +68,7 @@ class KfuncAgainstKernel : public testing::Test {
  protected:
   void SetUp() override {
     XNIC_NEEDS_REAL_KERNEL();
-    if (!enter_private_network()) GTEST_SKIP() << "network namespaces are not permitted here";
+    if (!enter_private_network()) GTEST_SKIP() << "This process may not make a network namespace.";
     theirs_ = std::make_unique<KfuncSide>(real_, true);
   }
 

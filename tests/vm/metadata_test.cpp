@@ -121,7 +121,7 @@ class MetadataFromXdp : public testing::Test {
  protected:
   void SetUp() override {
     XNIC_NEEDS_REAL_KERNEL();
-    if (!enter_private_network()) GTEST_SKIP() << "network namespaces are not permitted here";
+    if (!enter_private_network()) GTEST_SKIP() << "This process may not make a network namespace.";
     ASSERT_EQ(std::system("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null; "
                           "ip link set nic0 up && ip link set far0 up"),
               0);

@@ -34,6 +34,15 @@ class PlainTable : public HashTable {
     BucketLock bucket_;
   };
 
+  // Counts one more element and takes it, for the caller to fill and insert. -E2BIG where the map
+  // is full, -ENOMEM.
+  tl::expected<Element*, int> admit() {
+    if (!count_in()) return tl::unexpected(-E2BIG);
+    Element* element = take();
+    if (element != nullptr) return element;
+    count_out();
+    return tl::unexpected(-ENOMEM);
+  }
   void touch(Element*) const {}
   void give_back(Element* element) { give_back_to_pool(element); }
   void remove(const Place& place) {
@@ -58,7 +67,13 @@ class Hash : public SingleValues<PlainTable> {
     const Place place = find_place(key, hash);
     Element* existing = element_in(place);
     if (const int error = check_flags(place.found(), flags & ~uint64_t{BPF_F_LOCK})) return error;
-    if (existing == nullptr) return add(key, value, hash);
+    if (existing == nullptr) {
+      const auto added = admit();
+      if (!added) return added.error();
+      write(*added, key, value);
+      insert(*added, hash);
+      return 0;
+    }
     if (locked) {
       uint8_t* stored = value_of(existing);
       spec_.fields.copy_locked(stored, value, spec_.value_size, stored);
@@ -77,18 +92,6 @@ class Hash : public SingleValues<PlainTable> {
   }
 
  private:
-  int add(const uint8_t* key, const uint8_t* value, uint64_t hash) {
-    if (!count_in()) return -E2BIG;
-    Element* fresh = take();
-    if (fresh == nullptr) {
-      count_out();
-      return -ENOMEM;
-    }
-    write(fresh, key, value);
-    insert(fresh, hash);
-    return 0;
-  }
-
   // By CPU, filled at the first replacement; empty for maps without preallocation.
   std::vector<std::atomic<Element*>> spares_;
 };
@@ -107,14 +110,10 @@ class PercpuHash : public PercpuValues<PlainTable> {
       write(element_in(place), values);
       return 0;
     }
-    if (!count_in()) return -E2BIG;
-    Element* fresh = take();
-    if (fresh == nullptr) {
-      count_out();
-      return -ENOMEM;
-    }
-    write_fresh(fresh, key, values);
-    insert(fresh, hash);
+    const auto added = admit();
+    if (!added) return added.error();
+    write_fresh(*added, key, values);
+    insert(*added, hash);
     return 0;
   }
 };

@@ -35,7 +35,8 @@ constexpr uint32_t kMaxAddressBytes = 256;
 constexpr uint32_t kIpv4Bytes = 4;
 
 struct Node {
-  uint64_t link;  // the pool's
+  // The pool's; apart from the rest, since a reader may still be in a node that was given back.
+  uint64_t link;
   std::atomic<Node*> child[2];
   uint32_t index;                // in the pool
   std::atomic<uint32_t> length;  // of the prefix, bits

@@ -31,6 +31,7 @@ class PrefixTable {
         (entries(table) + (address & 0xff))->best.load(std::memory_order_acquire);
     return longest != 0 ? longest : best;
   }
+
   void prefetch(uint32_t address) const { __builtin_prefetch(root() + (address >> 16)); }
 
   // Adds a prefix of `length` bits. `length_of` gives the length of a prefix that is there. False
@@ -70,7 +71,7 @@ class PrefixTable {
     std::atomic<uint32_t> table;  // 0 for none
   };
   struct Table {
-    uint64_t link;      // the pool's
+    uint64_t link;      // the pool's; a reader may still be in a table that was given back
     uint64_t prefixes;  // in this table and those below
     Entry entries[kTableEntries];
   };
