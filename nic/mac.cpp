@@ -43,7 +43,9 @@ Mac::Slot Mac::next(Picoseconds ready, uint32_t frame_bytes) const {
 
 Mac::Slot Mac::pass(Picoseconds ready, uint32_t frame_bytes) {
   const Slot slot = next(ready, frame_bytes);
-  free_at_ = slot.start + wire_time(frame_bytes);
+  const Picoseconds time = wire_time(frame_bytes);
+  free_at_ = slot.start + time;
+  work_.add(time);
   return slot;
 }
 

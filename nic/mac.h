@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 
+#include "nic/resource.h"
 #include "nic/time.h"
 
 namespace xnic::nic {
@@ -39,10 +40,13 @@ class Mac {
   Slot next(Picoseconds ready, uint32_t frame_bytes) const;
   // The same, and takes the wire for it.
   Slot pass(Picoseconds ready, uint32_t frame_bytes);
+  // Frames that passed, gaps behind them included.
+  const Work& work() const { return work_; }
 
  private:
   double gbps_;
   Picoseconds free_at_ = 0;
+  Work work_;
 };
 
 }  // namespace xnic::nic

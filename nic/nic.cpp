@@ -10,6 +10,8 @@
 // Test: tests/nic/nic_test.cpp, tests/sim/system_test.cpp.
 #include "nic/nic.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -120,33 +122,39 @@ bool Nic::receive() {
 // The frame is in its queue: offload engine, then drop, transmission or DMA.
 void Nic::accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot) {
   Queue& queue = queue_of(*transit);
+  transit->received = slot.end;
   transit->packet.rx_timestamp_ns = slot.end / kPicosecondsPerNanosecond;
   const Picoseconds parsed = slot.end + parser_latency_;
   const Picoseconds begun = engine_.start(parsed);
   const Offloaded run = client_.offload(*transit, begun);
   const Picoseconds now = run.ran ? engine_.charge(begun, run) : parsed;
   if (run.way == Offloaded::Way::drop) {
-    queue.memory.hold(now);
+    hold(queue, slot.end, now);
     client_.offload_dropped(std::move(transit), now);
     return;
   }
   if (run.way == Offloaded::Way::transmit) {
     const Mac::Slot out = mac_tx_[transit->port].pass(now, transit->packet.length());
-    queue.memory.hold(out.end);
+    hold(queue, slot.end, out.end);
     client_.sent(std::move(transit), out.end);
     return;
   }
   if (queue.ring.free() == 0) {
-    queue.memory.hold(now);
+    hold(queue, slot.end, now);
     client_.lost(std::move(transit), NicDrop::no_descriptor, now);
     return;
   }
   const Pcie::Transfer data = pcie_.write(now, transit->packet.length());
   transit->ready = pcie_.write(data.left, completion_bytes_).done;
-  queue.memory.hold(data.left);
+  hold(queue, slot.end, data.left);
   const Picoseconds ready = transit->ready;
   queue.ring.fill(std::move(transit));
   raise(queue, ready);
+}
+
+void Nic::hold(Queue& queue, Picoseconds from, Picoseconds until) {
+  ++queue.held;
+  queue.memory_ps += static_cast<double>(queue.memory.hold(until) - from);
 }
 
 void Nic::raise(Queue& queue, Picoseconds ready) {
@@ -156,7 +164,12 @@ void Nic::raise(Queue& queue, Picoseconds ready) {
 std::unique_ptr<Transit> Nic::take(uint32_t queue, Picoseconds now) {
   Ring& ring = queues_[queue].ring;
   const Transit* oldest = ring.oldest();
-  return oldest != nullptr && oldest->ready <= now ? ring.take() : nullptr;
+  if (oldest == nullptr || oldest->ready > now) return nullptr;
+  auto transit = ring.take();
+  transit->taken = now;
+  ++queues_[queue].taken;
+  queues_[queue].ring_ps += static_cast<double>(now - transit->ready);
+  return transit;
 }
 
 void Nic::post(uint32_t queue, uint64_t count) {
@@ -180,6 +193,35 @@ void Nic::transmit(std::unique_ptr<Transit> transit, Picoseconds now) {
   const Picoseconds here = pcie_.read(seen, transit->packet.length()).done;
   const Mac::Slot slot = mac_tx_[transit->port].pass(here, transit->packet.length());
   client_.sent(std::move(transit), slot.end);
+}
+
+std::vector<Resource> Nic::resources() const {
+  std::vector<Resource> all;
+  const auto server = [&](std::string name, const Work& work,
+                          Resource::Kind kind = Resource::Kind::server) {
+    all.push_back(
+        {.name = std::move(name), .kind = kind, .served = work.served, .busy = work.busy});
+  };
+  const auto store = [&](std::string name, uint64_t served, double time, size_t capacity) {
+    all.push_back({.name = std::move(name),
+                   .kind = Resource::Kind::store,
+                   .served = served,
+                   .packet_time_ps = time,
+                   .capacity = capacity});
+  };
+  for (size_t port = 0; port < mac_rx_.size(); ++port) {
+    server(fmt::format("port {} rx", port), mac_rx_[port].work(), Resource::Kind::intake);
+    server(fmt::format("port {} tx", port), mac_tx_[port].work());
+  }
+  server("offload engine", engine_.work());
+  server("PCIe to host", pcie_.to_host());
+  server("PCIe to NIC", pcie_.to_nic());
+  for (size_t i = 0; i < queues_.size(); ++i) {
+    const Queue& queue = queues_[i];
+    store(fmt::format("rx queue {}", i), queue.held, queue.memory_ps, queue.memory.capacity());
+    store(fmt::format("ring {}", i), queue.taken, queue.ring_ps, queue.ring.capacity());
+  }
+  return all;
 }
 
 }  // namespace xnic::nic

@@ -11,6 +11,7 @@
 #include "nic/offload_engine.h"
 #include "nic/pcie.h"
 #include "nic/profile.h"
+#include "nic/resource.h"
 #include "nic/ring.h"
 #include "nic/rss.h"
 #include "nic/rx_queue.h"
@@ -66,6 +67,9 @@ class Nic : public sc_core::sc_module {
   // Sends a packet from host memory: doorbell (which carries the descriptor), DMA, MAC.
   void transmit(std::unique_ptr<Transit> transit, Picoseconds now);
 
+  // What its parts did so far.
+  std::vector<Resource> resources() const;
+
   uint32_t queues() const { return static_cast<uint32_t>(queues_.size()); }
   uint32_t queues_a_port() const { return queues_a_port_; }
   // What ended the source early, if anything did.
@@ -77,6 +81,11 @@ class Nic : public sc_core::sc_module {
     Ring ring;
     Interrupt interrupt;
     Wheel::Task fire;
+    // Packets that each held, and for how long altogether.
+    uint64_t held = 0;
+    double memory_ps = 0;
+    uint64_t taken = 0;
+    double ring_ps = 0;
   };
 
   void pump();
@@ -88,6 +97,8 @@ class Nic : public sc_core::sc_module {
   }
   void accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot);
   void raise(Queue& queue, Picoseconds ready);
+  // The packet is in the queue's memory from then to then.
+  static void hold(Queue& queue, Picoseconds from, Picoseconds until);
 
   NicOptions options_;
   uint64_t completion_bytes_;

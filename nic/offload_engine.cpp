@@ -8,7 +8,9 @@ namespace xnic::nic {
 
 Picoseconds OffloadEngine::charge(Picoseconds start, const Offloaded& run) {
   if (!run.ran) return start;
-  free_at_ = start + fixed_ + run.instructions * instruction_;
+  const Picoseconds time = fixed_ + run.instructions * instruction_;
+  free_at_ = start + time;
+  work_.add(time);
   return free_at_;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "nic/resource.h"
 #include "nic/time.h"
 
 namespace xnic::nic {
@@ -25,11 +26,13 @@ class OffloadEngine {
   Picoseconds start(Picoseconds ready) const { return ready > free_at_ ? ready : free_at_; }
   // Charges a run that began at `start`; gives its end.
   Picoseconds charge(Picoseconds start, const Offloaded& run);
+  const Work& work() const { return work_; }
 
  private:
   Picoseconds fixed_;
   Picoseconds instruction_;
   Picoseconds free_at_ = 0;
+  Work work_;
 };
 
 }  // namespace xnic::nic

@@ -43,20 +43,26 @@ uint64_t Pcie::read_completion_bytes(uint64_t bytes) const {
 }
 
 Pcie::Transfer Pcie::write(Picoseconds now, uint64_t bytes) {
-  writes_free_ = std::max(now, writes_free_) + transfer_time(write_bytes(bytes), gbps_);
+  const Picoseconds wire = transfer_time(write_bytes(bytes), gbps_);
+  writes_free_ = std::max(now, writes_free_) + wire;
+  to_host_.add(wire);
   return {writes_free_, writes_free_ + write_latency_};
 }
 
 Pcie::Transfer Pcie::read(Picoseconds now, uint64_t bytes) {
-  requests_free_ = std::max(now, requests_free_) + transfer_time(read_request_bytes(bytes), gbps_);
+  const Picoseconds request = transfer_time(read_request_bytes(bytes), gbps_);
+  const Picoseconds completion = transfer_time(read_completion_bytes(bytes), gbps_);
+  requests_free_ = std::max(now, requests_free_) + request;
   const Picoseconds first_byte = requests_free_ + read_latency_;
-  to_nic_free_ =
-      std::max(first_byte, to_nic_free_) + transfer_time(read_completion_bytes(bytes), gbps_);
+  to_nic_free_ = std::max(first_byte, to_nic_free_) + completion;
+  to_host_.add(request);
+  to_nic_.add(completion);
   return {requests_free_, to_nic_free_};
 }
 
 Picoseconds Pcie::doorbell(Picoseconds now) {
   const Picoseconds wire = transfer_time(write_bytes(kRegisterBytes), gbps_);
+  to_nic_.add(wire);
   return now + wire + write_latency_;
 }
 

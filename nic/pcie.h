@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "nic/profile.h"
+#include "nic/resource.h"
 #include "nic/time.h"
 
 namespace xnic::nic {
@@ -34,6 +35,10 @@ class Pcie {
   // The CPU writes a register of the NIC; gives when the NIC sees it.
   Picoseconds doorbell(Picoseconds now);
 
+  // Transfers so far, by the direction of their packets.
+  const Work& to_host() const { return to_host_; }
+  const Work& to_nic() const { return to_nic_; }
+
  private:
   uint64_t max_payload_;
   uint64_t max_read_request_;
@@ -46,6 +51,8 @@ class Pcie {
   Picoseconds writes_free_ = 0;
   Picoseconds requests_free_ = 0;
   Picoseconds to_nic_free_ = 0;
+  Work to_host_;
+  Work to_nic_;
 };
 
 }  // namespace xnic::nic

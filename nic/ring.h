@@ -16,7 +16,11 @@ struct Transit {
   vm::Packet packet;
   uint32_t port = 0;        // of the card: where it comes in, or is to leave
   Picoseconds arrival = 0;  // first bit on the wire
-  Picoseconds ready = 0;    // in host memory, completion written
+  // Where it has come, 0 before that.
+  Picoseconds received = 0;  // last bit on the wire
+  Picoseconds ready = 0;     // in host memory, completion written
+  Picoseconds taken = 0;     // by the driver's poll
+  Picoseconds left = 0;      // the host's hands, to be sent
 };
 
 // A receive ring: descriptors that the host posts, the NIC fills in order and the host takes in
@@ -26,6 +30,7 @@ class Ring {
   // All `descriptors` (at least 1) are posted at the start.
   explicit Ring(uint32_t descriptors) : slots_(descriptors), posted_(descriptors) {}
 
+  size_t capacity() const { return slots_.size(); }
   // Posted descriptors that the NIC has not filled.
   uint64_t free() const { return posted_ - tail_; }
   // The NIC fills the next descriptor; there must be a free one.

@@ -16,7 +16,7 @@ Picoseconds RxQueue::room_at(Picoseconds time) {
   return count_ < leaves_.size() ? time : leaves_[first_];
 }
 
-void RxQueue::hold(Picoseconds leaves) {
+Picoseconds RxQueue::hold(Picoseconds leaves) {
   assert(count_ < leaves_.size());
   if (count_ > 0) {
     const size_t last = (first_ + count_ - 1) % leaves_.size();
@@ -24,6 +24,7 @@ void RxQueue::hold(Picoseconds leaves) {
   }
   leaves_[(first_ + count_) % leaves_.size()] = leaves;
   ++count_;
+  return leaves;
 }
 
 }  // namespace xnic::nic

@@ -14,10 +14,12 @@ class RxQueue {
   // `packets` is at least 1.
   explicit RxQueue(uint32_t packets) : leaves_(packets) {}
 
+  size_t capacity() const { return leaves_.size(); }
   // The earliest time at or after `time` at which there is room for one more.
   Picoseconds room_at(Picoseconds time);
-  // Takes a slot until `leaves`. There must be room; packets leave in order.
-  void hold(Picoseconds leaves);
+  // Takes a slot until `leaves`, or until those before it have left: packets leave in order. Gives
+  // when. There must be room.
+  Picoseconds hold(Picoseconds leaves);
 
  private:
   std::vector<Picoseconds> leaves_;  // circular: when each packet leaves, oldest at first_

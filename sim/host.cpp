@@ -7,6 +7,8 @@
 // Test: tests/sim/system_test.cpp.
 #include "sim/host.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -27,7 +29,7 @@ Host::Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile,
       ports_(ports),
       ended_(std::move(ended)),
       queues_(nic.queues()),
-      busy_until_(environments.cores.size(), 0) {
+      cpus_(environments.cores.size()) {
   for (uint32_t i = 0; i < queues_.size(); ++i) {
     queues_[i].cpu = environments.of_queue(i % nic.queues_a_port()).cpu;
     queues_[i].poll = wheel.add([this, i] { poll(i); });
@@ -40,9 +42,9 @@ void Host::interrupt(uint32_t queue) { poll(queue); }
 void Host::poll(uint32_t index) {
   Queue& queue = queues_[index];
   finish_poll(index);
-  nic::Picoseconds& busy_until = busy_until_[queue.cpu];
-  if (busy_until > wheel_.now()) {
-    wheel_.at(busy_until, queue.poll);
+  Cpu& cpu = cpus_[queue.cpu];
+  if (cpu.busy_until > wheel_.now()) {
+    wheel_.at(cpu.busy_until, queue.poll);
     return;
   }
   nic::Picoseconds now = wheel_.now() + poll_cost_;
@@ -52,7 +54,8 @@ void Host::poll(uint32_t index) {
     ++queue.taken;
     now = process(queue, std::move(transit), now);
   }
-  busy_until = now;
+  cpu.busy_until = now;
+  cpu.polls.add(now - wheel_.now());
   if (queue.taken == 0) {
     nic_.arm(index);
   } else {
@@ -79,12 +82,23 @@ nic::Picoseconds Host::process(Queue& queue, std::unique_ptr<nic::Transit> trans
   // What leaves by an interface that is no port of the card is not the card's to send.
   const auto port = std::ranges::find(ports_, traveller.outcome.out_ifindex);
   if (traveller.outcome.end == End::transmitted && port != ports_.end()) {
+    transit->left = way.now;
     transit->port = static_cast<uint32_t>(port - ports_.begin());
     queue.to_send.push_back(std::move(transit));
   } else {
     ended_(std::move(transit));
   }
   return way.now;
+}
+
+std::vector<nic::Resource> Host::resources() const {
+  std::vector<nic::Resource> all;
+  for (size_t i = 0; i < cpus_.size(); ++i) {
+    all.push_back({.name = fmt::format("cpu {}", i),
+                   .served = cpus_[i].polls.served,
+                   .busy = cpus_[i].polls.busy});
+  }
+  return all;
 }
 
 }  // namespace xnic::sim

@@ -30,6 +30,8 @@ class Host : public sc_core::sc_module {
        const std::vector<uint32_t>& ports, Ended ended);
 
   Path& path() { return path_; }
+  // The CPUs, and how long polls kept each.
+  std::vector<nic::Resource> resources() const;
   // The interrupt handler of a queue starts now.
   void interrupt(uint32_t queue);
 
@@ -57,7 +59,11 @@ class Host : public sc_core::sc_module {
   std::vector<uint32_t> ports_;
   Ended ended_;
   std::vector<Queue> queues_;
-  std::vector<nic::Picoseconds> busy_until_;  // by CPU
+  struct Cpu {
+    nic::Picoseconds busy_until = 0;
+    nic::Work polls;
+  };
+  std::vector<Cpu> cpus_;
 };
 
 }  // namespace xnic::sim

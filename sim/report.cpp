@@ -6,6 +6,8 @@
 #include <array>
 #include <set>
 
+#include "sim/usage.h"
+
 namespace xnic::sim {
 namespace {
 
@@ -47,6 +49,12 @@ void for_each_copy(const RunSummary& summary, Function function) {
   for (size_t i = 0; i < kEnds; i++) {
     if (summary.copies[i] != 0) function(kNames[i], summary.copies[i]);
   }
+}
+
+Json to_json(const LatencySummary& latency) {
+  return {{"count", latency.count},   {"sum", latency.sum_ps}, {"min", latency.minimum_ps},
+          {"p50", latency.median_ps}, {"p90", latency.p90_ps}, {"p99", latency.p99_ps},
+          {"max", latency.maximum_ps}};
 }
 
 }  // namespace
@@ -107,10 +115,13 @@ Json to_json(const Report& report, const Attachments& attachments) {
     json["copies"][std::string(end)] = count;
   });
   if (report.timed) {
-    json["latency_ps"] = {{"min", summary.latency.minimum_ps},
-                          {"p50", summary.latency.median_ps},
-                          {"p99", summary.latency.p99_ps},
-                          {"max", summary.latency.maximum_ps}};
+    json["latency_ps"] = to_json(summary.latency);
+    json["latency"] = Json::object();
+    for (const StageLatency& stage : summary.stages) {
+      json["latency"][std::string(stage.name)] = to_json(stage.latency);
+    }
+    json["resources"] = resources_to_json(summary);
+    json["bottleneck"] = bottleneck(summary);
   }
   json["warnings"] = report.warnings;
   json["simulated_ns"] = summary.simulated_ns;
@@ -180,6 +191,23 @@ std::string to_table(const Report& report, const Attachments& attachments) {
     line(fmt::format("latency      min {:.3f} us, p50 {:.3f} us, p99 {:.3f} us, max {:.3f} us",
                      us(summary.latency.minimum_ps), us(summary.latency.median_ps),
                      us(summary.latency.p99_ps), us(summary.latency.maximum_ps)));
+    std::string stages;
+    for (const StageLatency& stage : summary.stages) {
+      if (stage.latency.count == 0) continue;
+      stages += fmt::format("{}{} {:.3f} us", stages.empty() ? "" : ", ", stage.name,
+                            us(stage.latency.median_ps));
+    }
+    line(fmt::format("stages, p50  {}", stages));
+  }
+  if (report.timed) {
+    std::string busy;
+    for (const nic::Resource& resource : summary.resources) {
+      if (resource.kind == nic::Resource::Kind::store || resource.served == 0) continue;
+      busy += fmt::format("{}{} {:.1f} %", busy.empty() ? "" : ", ", resource.name,
+                          100 * utilisation(resource, summary.simulated_ns));
+    }
+    line(fmt::format("busy         {}", busy));
+    line(fmt::format("bottleneck   {}", bottleneck(summary)));
   }
   line(fmt::format("wall         {:.3f} s, {:.0f} packets/s, engine {}", report.wall_seconds,
                    per_second(summary.frames, report.wall_seconds), report.engine));

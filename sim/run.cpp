@@ -1,31 +1,10 @@
-// What timed and untimed runs share: counting, latencies, and the CPUs that programs see.
-// Latencies are counted in buckets of a 32nd of their magnitude, so a run of any length needs the
-// same memory. Test: tests/sim/untimed_test.cpp, tests/sim/system_test.cpp.
+// What timed and untimed runs share: counting, and the CPUs that programs see. Test:
+// tests/sim/untimed_test.cpp, tests/sim/system_test.cpp.
 #include "sim/run.h"
 
 #include <algorithm>
-#include <bit>
 
 namespace xnic::sim {
-namespace {
-
-constexpr int kFractionBits = 5;  // 32 buckets for each power of two
-
-// Values below 32 have a bucket each; a later one holds the values that share its power of two and
-// the five bits after the leading one.
-size_t bucket_of(uint64_t value) {
-  const int magnitude = std::max(static_cast<int>(std::bit_width(value)) - kFractionBits - 1, 0);
-  return (static_cast<size_t>(magnitude) << kFractionBits) + (value >> magnitude);
-}
-
-uint64_t bucket_start(size_t bucket) {
-  constexpr size_t kSize = 1u << kFractionBits;
-  if (bucket < 2 * kSize) return bucket;
-  const size_t magnitude = bucket / kSize - 1;
-  return static_cast<uint64_t>(bucket % kSize + kSize) << magnitude;
-}
-
-}  // namespace
 
 void Tally::add(const Outcome& outcome) {
   ++sums_.frames;
@@ -35,47 +14,25 @@ void Tally::add(const Outcome& outcome) {
     ++sums_.drops[static_cast<size_t>(outcome.reason)];
     return;
   }
-  const bool first = sums_.delivered + sums_.transmitted == 0;
   ++(outcome.end == End::delivered ? sums_.delivered : sums_.transmitted);
-  const uint64_t latency = outcome.end_ps - outcome.arrival_ps;
-  auto& seen = sums_.latency;
-  seen.minimum_ps = first ? latency : std::min(seen.minimum_ps, latency);
-  seen.maximum_ps = std::max(seen.maximum_ps, latency);
-  ++latencies_[bucket_of(latency)];
+  latencies_.add(outcome.end_ps - outcome.arrival_ps);
 }
 
 void Tally::add(const Tally& other) {
   const RunSummary& theirs = other.sums_;
-  const bool first = sums_.delivered + sums_.transmitted == 0;
-  const bool any = theirs.delivered + theirs.transmitted != 0;
   sums_.frames += theirs.frames;
   sums_.delivered += theirs.delivered;
   sums_.transmitted += theirs.transmitted;
   for (size_t i = 0; i < kDropReasons; ++i) sums_.drops[i] += theirs.drops[i];
   for (size_t i = 0; i < kEnds; ++i) sums_.copies[i] += theirs.copies[i];
   end_ps_ = std::max(end_ps_, other.end_ps_);
-  for (size_t i = 0; i < kBuckets; ++i) latencies_[i] += other.latencies_[i];
-  if (!any) return;
-  LatencySummary& seen = sums_.latency;
-  const LatencySummary& added = theirs.latency;
-  seen.minimum_ps = first ? added.minimum_ps : std::min(seen.minimum_ps, added.minimum_ps);
-  seen.maximum_ps = std::max(seen.maximum_ps, added.maximum_ps);
+  latencies_.add(other.latencies_);
 }
 
 RunSummary Tally::summary() const {
   RunSummary summary = sums_;
   summary.simulated_ns = end_ps_ / nic::kPicosecondsPerNanosecond;
-  const uint64_t count = sums_.delivered + sums_.transmitted;
-  const auto percentile = [&](uint64_t hundredths) {
-    uint64_t left = (count * hundredths + 99) / 100;
-    for (size_t i = 0; i < latencies_.size() && left > 0; ++i) {
-      if (latencies_[i] >= left) return std::max(bucket_start(i), sums_.latency.minimum_ps);
-      left -= latencies_[i];
-    }
-    return uint64_t{0};
-  };
-  summary.latency.median_ps = percentile(50);
-  summary.latency.p99_ps = percentile(99);
+  summary.latency = latencies_.summary();
   return summary;
 }
 

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "nic/profile.h"
+#include "nic/resource.h"
 #include "nic/time.h"
+#include "sim/latencies.h"
 #include "sim/outcome.h"
 #include "traces/player.h"
 #include "vm/invocation.h"
@@ -42,12 +44,10 @@ struct RunOptions {
   uint32_t threads = 1;  // untimed only: which run programs; 1 reads and writes, too
 };
 
-// Times between a packet's arrival and its end, in picoseconds.
-struct LatencySummary {
-  uint64_t minimum_ps = 0;
-  uint64_t median_ps = 0;  // median and 99th percentile are at most 1/32 too small
-  uint64_t p99_ps = 0;
-  uint64_t maximum_ps = 0;
+// A part of the way that packets take one after the other.
+struct StageLatency {
+  std::string_view name;  // static string
+  LatencySummary latency;
 };
 
 // frames = delivered + transmitted + the sum of drops.
@@ -58,7 +58,11 @@ struct RunSummary {
   std::array<uint64_t, kDropReasons> drops{};  // by DropReason
   std::array<uint64_t, kEnds> copies{};        // of copies, which are no frames, by End
   uint64_t simulated_ns = 0;                   // until the last packet's end
-  LatencySummary latency;                      // of packets delivered or transmitted
+  // Of packets delivered or transmitted, from arrival to end.
+  LatencySummary latency;
+  // Timed runs only: how those divide, and what the parts of the model did.
+  std::vector<StageLatency> stages{};
+  std::vector<nic::Resource> resources{};
 };
 
 // Adds up outcomes.
@@ -69,11 +73,9 @@ class Tally {
   RunSummary summary() const;
 
  private:
-  static constexpr size_t kBuckets = 64 * 32;
-
   RunSummary sums_;
   uint64_t end_ps_ = 0;
-  std::vector<uint64_t> latencies_ = std::vector<uint64_t>(kBuckets);  // counts, by magnitude
+  Latencies latencies_;
 };
 
 // The machine that each CPU of the host shows to programs, and with the same CPU numbers what the

@@ -23,6 +23,10 @@ DropReason reason_of(nic::NicDrop drop) {
   return kReasons[static_cast<size_t>(drop)];
 }
 
+// From the first bit on the wire to the last; in the card, up to host memory; waiting for a poll;
+// on the CPU; from there out of the card.
+constexpr std::array<std::string_view, 5> kStages = {"wire", "card", "ring", "host", "transmit"};
+
 class System : public nic::NicClient {
  public:
   System(const FrameSource& source, const InterfaceHooks& hooks, const RunOptions& options,
@@ -57,7 +61,13 @@ class System : public nic::NicClient {
                   "the capture, its gaps (--max-gap) or the number of loops.",
                   nic::kEndOfTime / (86'400ull * 1'000'000'000'000ull));
     }
-    return tally_.summary();
+    RunSummary summary = tally_.summary();
+    for (size_t i = 0; i < kStages.size(); ++i) {
+      summary.stages.push_back({kStages[i], stages_[i].summary()});
+    }
+    summary.resources = nic_.resources();
+    for (nic::Resource& cpu : host_.resources()) summary.resources.push_back(std::move(cpu));
+    return summary;
   }
 
   Result<std::unique_ptr<nic::Transit>> next_frame() override {
@@ -131,7 +141,20 @@ class System : public nic::NicClient {
     if (idle_.empty()) return std::make_unique<Traveller>();
     auto traveller = std::move(idle_.back());
     idle_.pop_back();
+    traveller->received = traveller->ready = traveller->taken = traveller->left = 0;
     return traveller;
+  }
+
+  // A stage lasts until the packet is seen at the next one that it came to, or until its end.
+  void add_stages(const Traveller& traveller) {
+    const std::array starts = {traveller.arrival, traveller.received, traveller.ready,
+                               traveller.taken, traveller.left};
+    nic::Picoseconds until = traveller.outcome.end_ps;
+    for (size_t i = kStages.size(); i-- > 0;) {
+      if (i != 0 && starts[i] == 0) continue;
+      stages_[i].add(until - starts[i]);
+      until = starts[i];
+    }
   }
 
   void ended(std::unique_ptr<nic::Transit> transit) {
@@ -139,6 +162,7 @@ class System : public nic::NicClient {
     Outcome& outcome = traveller->outcome;
     outcome.arrival_ps = traveller->arrival;
     tally_.add(outcome);
+    if (outcome.end != End::dropped) add_stages(*traveller);
     sink_.done(traveller->packet, outcome);
     idle_.push_back(std::move(traveller));
   }
@@ -150,6 +174,7 @@ class System : public nic::NicClient {
   Environments environments_;
   Path offload_path_;
   Tally tally_;
+  std::array<Latencies, kStages.size()> stages_;
   std::vector<std::unique_ptr<Traveller>> idle_;
   nic::Wheel wheel_;
   nic::Nic nic_;

@@ -70,6 +70,7 @@ constexpr Phrase kPhrases[] = {
     {"back-edge", Category::loop},
     {"program is too large", Category::loop},
     {"jumps is too complex", Category::loop},
+    {"The paths are too complex", Category::loop},
     {"loop is not bounded", Category::loop},
     {"combined stack size", Category::call_stack},
     {"call stack of", Category::call_stack},

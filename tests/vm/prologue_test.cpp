@@ -99,8 +99,8 @@ TEST_F(PrologueTest, IsThereOnlyWhereItPays) {
   const Descriptor few = host_.create_map(BPF_MAP_TYPE_HASH, 4, 8, 16);
   EXPECT_EQ(load_program(check_length() + look_up(few.fd()))->prologue(), nullptr);
   EXPECT_EQ(load_program({move(r0, XDP_PASS), leave()})->prologue(), nullptr);
-  Instructions much;
-  for (int i = 0; i < 200; ++i) much.push_back(alu(BPF_ADD, r2, 0));
+  Instructions much = {move(r7, 0)};
+  for (int i = 0; i < 200; ++i) much.push_back(alu(BPF_ADD, r7, 1));
   EXPECT_EQ(load_program(much + check_length() + look_up(flows_.fd()))->prologue(), nullptr);
 }
 

@@ -20,7 +20,7 @@ namespace xnic::vm::verifier {
 namespace {
 
 constexpr uint64_t kMostInstructions = 1'000'000;  // BPF_COMPLEXITY_LIMIT_INSNS
-// Paths that wait at a time, for the sake of memory: each takes about 2 KB. Linux has 8,192.
+// Paths that wait at a time. Linux has 8,192.
 constexpr size_t kMostPending = 1u << 17;
 
 class Analysis {
@@ -45,7 +45,7 @@ class Analysis {
       env_.log.line("{}: {}", env_.index, disassemble(env_.code, env_.index));
       env_.log.line("; {}", describe(*env_.now));
       finding.path = std::move(path_);
-      finding.state = std::move(env_.now);
+      finding.state = std::make_unique<State>(*env_.now);
     }
     if (env_.log.tells_anything()) tell_statistics();
     finding.log = env_.log.take();
@@ -105,7 +105,7 @@ class Analysis {
 
   // All paths from a function's start.
   Verdict follow(uint32_t function) {
-    env_.now = std::make_unique<State>();
+    env_.now = env_.states.make();
     env_.index = env_.flow.functions[function].start;
     if (Verdict v = enter_outermost(env_, function, *env_.now)) return v;
     env_.previous = 0;
@@ -170,6 +170,10 @@ class Analysis {
     }
     if (env_.pending.size() > kMostPending) {
       return refuse(E2BIG, "The sequence of {} jumps is too complex.", env_.pending.size());
+    }
+    if (env_.states.bytes() + env_.liveness.bytes() > options_.most_bytes) {
+      return refuse(ENOMEM, "The paths are too complex: their states take more than {} MB.",
+                    options_.most_bytes >> 20);
     }
     explored.count_instruction();
     now.index = env_.index;

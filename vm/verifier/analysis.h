@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -16,6 +17,9 @@ namespace xnic::vm::verifier {
 struct Options {
   uint32_t log_level = 0;      // as bpf(2) has it
   uint32_t possible_cpus = 0;  // 0: not known
+  // What the states of paths and the notes on the stack may take; a program that needs more is
+  // refused. Linux leaves that to the limits of the process.
+  size_t most_bytes = size_t{2} << 30;
   // Only this path, of a finding: it is not looked whether it may end earlier, and `observe` gets
   // the state before each of its instructions. A path with loops may come out otherwise.
   std::span<const uint32_t> along = {};
@@ -36,9 +40,9 @@ struct Finding {
 // Follows every path of a program that has passed the structural checks of vm/verifier.cpp, with
 // what is known of each register and stack slot, and ends paths that can bring nothing new. This
 // is abstract interpretation in the steps of kernel/bpf/verifier.c, so that verdicts agree: as for
-// a privileged program, which may leak pointers. Left out: dynptrs, other iterators than bpf_iter_num,
-// kptrs, arenas. A program may be larger in branches than Linux likes: there is no limit to the
-// paths that wait, only to the instructions that are analysed (1,000,000).
+// a privileged program, which may leak pointers. Left out: dynptrs, other iterators than
+// bpf_iter_num, kptrs, arenas. A program may be larger in branches than Linux likes: 131,072 paths
+// may wait, where Linux has 8,192, as far as memory allows.
 // Test: tests/vm/verifier/analysis_test.cpp, and the comparison of verdicts in tests/verdicts.
 Finding analyse(const ProgramSpec& spec, std::span<const Subprogram> subprograms,
                 std::span<const std::shared_ptr<Map>> maps, bool gpl_compatible, Options options);

@@ -74,6 +74,14 @@ bool Bounds::contains(uint64_t value) const {
 void Bounds::learn_from_bits() {
   full.learn(bits);
   low.learn(bits.low_half());
+  // If the range holds one member of the bits, the number is that. Where it holds none, on branches
+  // that are never taken, Linux takes the largest for it.
+  const uint64_t next = bits.next_after(full.umin);
+  if (bits.contains(full.umin)) {
+    if (next > full.umax) *this = constant(full.umin);
+  } else if (next == bits.max() || (next <= full.umax && bits.next_after(next) > full.umax)) {
+    *this = constant(next);
+  }
 }
 
 void Bounds::refine_low_from_full() {
@@ -98,10 +106,15 @@ void Bounds::refine_full_from_low() {
 
 void Bounds::sync() {
   learn_from_bits();
+  // Nothing more to learn, as of most numbers.
+  if (bits.is_constant() ? full.is_constant() && low.is_constant() : is_unknown()) return;
+  // A round that changes nothing is the last: so would be the next.
   for (int round = 0; round < 3; ++round) {
+    const Bounds before = *this;
     refine_low_from_full();
     full.refine();
     refine_full_from_low();
+    if (*this == before) break;
   }
   const Tnum whole = intersection(bits, Tnum::range(full.umin, full.umax));
   bits = whole.with_low_half(

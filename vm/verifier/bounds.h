@@ -19,6 +19,7 @@ struct Bounds {
   static Bounds unknown() { return {}; }
   static Bounds constant(uint64_t value);
 
+  bool is_unknown() const { return *this == Bounds(); }
   bool is_constant() const { return bits.is_constant(); }
   bool is_constant(bool low_half) const {
     return low_half ? bits.low_half().is_constant() : bits.is_constant();

@@ -11,7 +11,6 @@ namespace xnic::vm::verifier {
 namespace {
 
 constexpr uint64_t kMaxPacketOffset = 0xffff;
-constexpr size_t kMostLinked = 6;  // that Linux keeps of one instruction
 
 // The outcome of comparing a packet pointer with the end, where an earlier comparison tells it.
 std::optional<bool> packet_outcome(const Register& left, const Register& right, uint8_t operation) {
@@ -52,11 +51,11 @@ std::optional<bool> decide(const Register& left, const Register& right, const Op
 
 // Everything that an id links, of registers those that are still read. As in Linux, what both sides
 // of a comparison link takes two places, and what finds none loses its link.
-void collect_linked(Environment& env, uint32_t id, std::vector<LinkedRegister>& linked) {
+void collect_linked(Environment& env, uint32_t id, LinkedRegisters& linked) {
   State& state = *env.now;
   const auto add = [&](Register& r, uint32_t frame, bool is_slot, uint32_t number) {
     if (!r.is_scalar() || r.id != id) return;
-    if (linked.size() >= kMostLinked) {
+    if (linked.full()) {
       r.forget_links();
       return;
     }
@@ -76,7 +75,7 @@ void collect_linked(Environment& env, uint32_t id, std::vector<LinkedRegister>& 
 }
 
 // What `known` has learnt holds of all numbers that are linked to it.
-void spread(State& state, const Register& known, const std::vector<LinkedRegister>& linked) {
+void spread(State& state, const Register& known, const LinkedRegisters& linked) {
   const Register source = known;
   for (const LinkedRegister& l : linked) {
     Frame& frame = state.frames[l.frame];
@@ -222,7 +221,7 @@ Verdict apply_jump_if(Environment& env, const bpf_insn& insn, uint32_t& next) {
     return {};
   }
 
-  std::vector<LinkedRegister> linked;
+  LinkedRegisters linked;
   if (op.source_register && right.is_scalar() && right.id != 0) {
     collect_linked(env, right.id, linked);
   }
@@ -234,7 +233,8 @@ Verdict apply_jump_if(Environment& env, const bpf_insn& insn, uint32_t& next) {
   Register taken_constant = constant;
   Register& taken_left = taken[insn.dst_reg];
   Register& taken_right = op.source_register ? taken[insn.src_reg] : taken_constant;
-  if (left.is_scalar() && right.is_scalar() && &left != &right) {
+  // A register against itself, too: it narrows a branch that is never taken, as in Linux.
+  if (left.is_scalar() && right.is_scalar()) {
     assume(op.operation, op.width, true, taken_left.number, taken_right.number);
     assume(op.operation, op.width, false, left.number, right.number);
     for (Register* r : {&left, &right, &taken_left, &taken_right}) repair(*r);

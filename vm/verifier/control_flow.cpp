@@ -31,9 +31,14 @@ class Analyser {
   }
 
   ControlFlow run() {
-    for (uint32_t i = 0; i < code_.size(); i += slots(code_[i])) mark(i);
+    for (Function& f : flow_.functions) {
+      for (uint32_t i = f.start; i < f.end; i += slots(code_[i])) mark(f, i);
+    }
     spread_packet_changes();
-    for (uint32_t f = 0; f < flow_.functions.size(); ++f) find_live_registers(f);
+    for (Function& f : flow_.functions) {
+      f.post_order = f.jumps_back ? post_order(f) : backwards(f);
+      find_live_registers(f);
+    }
     find_loops();
     return std::move(flow_);
   }
@@ -56,16 +61,17 @@ class Analyser {
     return find_helper(static_cast<uint32_t>(insn.imm), helper_set_);
   }
 
-  void mark(uint32_t index) {
+  void mark(Function& function, uint32_t index) {
     const bpf_insn& insn = code_[index];
     Place& here = flow_.places[index];
-    Function& function = flow_.functions[flow_.function_of(index)];
     const auto place = [&](uint32_t at) -> Place& {
       return flow_.places[std::min<size_t>(at, flow_.places.size() - 1)];
     };
     switch (opcode(insn).kind) {
       case Kind::jump: {
-        Place& target = place(successors(code_, index).at[0]);
+        const uint32_t to = successors(code_, index).at[0];
+        function.jumps_back = function.jumps_back || to <= index;
+        Place& target = place(to);
         target.prune_point = target.jump_target = true;
         break;
       }
@@ -74,7 +80,9 @@ class Analyser {
         [[fallthrough]];
       case Kind::jump_if: {
         here.prune_point = true;
-        Place& target = place(successors(code_, index).at[1]);
+        const uint32_t to = successors(code_, index).at[1];
+        function.jumps_back = function.jumps_back || to <= index;
+        Place& target = place(to);
         target.prune_point = target.jump_target = true;
         break;
       }
@@ -102,6 +110,7 @@ class Analyser {
           here.prune_point = true;
           if (helper->id != BPF_FUNC_timer_set_callback) {
             here.calls_back = here.checkpoint = here.jump_target = true;
+            callback_calls_.push_back(index);
           }
         }
         if (helper->id == BPF_FUNC_tail_call) function.has_tail_call = true;
@@ -194,12 +203,46 @@ class Analyser {
     }
   }
 
-  void find_live_registers(uint32_t function) {
-    const std::vector<uint32_t> order = flow_.post_order(code_, function);
-    bool changed = true;
-    while (changed) {
-      changed = false;
-      for (const uint32_t i : order) {
+  // Where all jumps lead on, a successor has a higher index.
+  std::vector<uint32_t> backwards(const Function& f) const {
+    std::vector<uint32_t> order;
+    order.reserve(f.end - f.start);
+    for (uint32_t i = f.start; i < f.end; i += slots(code_[i])) order.push_back(i);
+    std::ranges::reverse(order);
+    return order;
+  }
+
+  std::vector<uint32_t> post_order(const Function& f) const {
+    std::vector<uint32_t> order;
+    std::vector<bool> seen(f.end - f.start);
+    struct Visit {
+      uint32_t index;
+      uint32_t next;
+    };
+    std::vector<Visit> path = {{f.start, 0}};
+    seen[0] = true;
+    while (!path.empty()) {
+      auto& [at, next] = path.back();
+      const Successors after = successors(code_, at);
+      if (next < after.count) {
+        const uint32_t to = after.at[next++];
+        if (to >= f.end || to < f.start || seen[to - f.start]) continue;
+        seen[to - f.start] = true;
+        path.push_back({to, 0});
+        continue;
+      }
+      order.push_back(at);
+      path.pop_back();
+    }
+    return order;
+  }
+
+  // To a fixed point, which without jumps back is there after one pass.
+  void find_live_registers(const Function& function) {
+    bool again = true;
+    while (again) {
+      again = false;
+      for (const uint32_t i : function.post_order) {
         uint16_t after = 0;
         const Successors next = successors(code_, i);
         for (uint32_t n = 0; n < next.count; ++n) after |= flow_.places[next.at[n]].live;
@@ -207,14 +250,24 @@ class Analyser {
         const auto before = static_cast<uint16_t>((after & ~use.writes) | use.reads);
         if (flow_.places[i].live == before) continue;
         flow_.places[i].live = before;
-        changed = true;
+        again = function.jumps_back;
       }
     }
   }
 
-  // Tarjan's algorithm over each function, without recursion. A callback is called in a loop: its
-  // call counts as one that leads back to itself.
+  // A callback is called in a loop: its call counts as one that leads back to itself.
   void find_loops() {
+    uint32_t loops = 0;
+    for (const Function& f : flow_.functions) {
+      if (f.jumps_back) find_loops(f, loops);
+    }
+    for (const uint32_t call : callback_calls_) {
+      if (flow_.places[call].loop == 0) flow_.places[call].loop = ++loops;
+    }
+  }
+
+  // Tarjan's algorithm, without recursion.
+  void find_loops(const Function& function, uint32_t& loops) {
     const auto size = static_cast<uint32_t>(code_.size());
     std::vector<uint32_t> number(size, 0);
     std::vector<uint32_t> least(size, 0);
@@ -226,8 +279,7 @@ class Analyser {
     };
     std::vector<Visit> path;
     uint32_t numbers = 0;
-    uint32_t loops = 0;
-    for (uint32_t root = 0; root < size; root += slots(code_[root])) {
+    for (uint32_t root = function.start; root < function.end; root += slots(code_[root])) {
       if (number[root] != 0) continue;
       path.push_back({root, 0});
       while (!path.empty()) {
@@ -264,7 +316,6 @@ class Analyser {
              uint32_t& loops) {
     const Successors after = successors(code_, first);
     const bool itself =
-        flow_.places[first].calls_back ||
         std::find(after.at, after.at + after.count, first) != after.at + after.count;
     const bool is_loop = members.back() != first || itself;
     if (is_loop) ++loops;
@@ -280,6 +331,7 @@ class Analyser {
   const ProgramSpec& spec_;
   std::span<const bpf_insn> code_;
   uint32_t helper_set_;
+  std::vector<uint32_t> callback_calls_;
   ControlFlow flow_;
 };
 
@@ -288,49 +340,6 @@ class Analyser {
 uint32_t ControlFlow::function_of(uint32_t index) const {
   const auto after = std::ranges::upper_bound(functions, index, {}, &Function::start);
   return static_cast<uint32_t>(after - functions.begin()) - 1;
-}
-
-Successors successors(std::span<const bpf_insn> code, uint32_t index) {
-  const bpf_insn& insn = code[index];
-  const auto target = static_cast<uint32_t>(int64_t{index} + 1 + jump_distance(insn));
-  switch (opcode(insn).kind) {
-    case Kind::exit:
-      return {};
-    case Kind::jump:
-      return {1, {target, 0}};
-    case Kind::jump_if:
-    case Kind::may_goto:
-      return {2, {index + 1, target}};
-    default:
-      return {1, {index + slots(insn), 0}};
-  }
-}
-
-std::vector<uint32_t> ControlFlow::post_order(std::span<const bpf_insn> code,
-                                              uint32_t function) const {
-  const Function& f = functions[function];
-  std::vector<uint32_t> order;
-  std::vector<bool> seen(f.end - f.start);
-  struct Visit {
-    uint32_t index;
-    uint32_t next;
-  };
-  std::vector<Visit> path = {{f.start, 0}};
-  seen[0] = true;
-  while (!path.empty()) {
-    auto& [at, next] = path.back();
-    const Successors after = successors(code, at);
-    if (next < after.count) {
-      const uint32_t to = after.at[next++];
-      if (to >= f.end || to < f.start || seen[to - f.start]) continue;
-      seen[to - f.start] = true;
-      path.push_back({to, 0});
-      continue;
-    }
-    order.push_back(at);
-    path.pop_back();
-  }
-  return order;
 }
 
 ControlFlow analyse_control_flow(const ProgramSpec& spec, std::span<const Subprogram> subprograms) {

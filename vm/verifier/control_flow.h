@@ -28,6 +28,9 @@ struct Function {
   bool has_tail_call = false;
   bool has_packet_load = false;  // of the legacy kind, that may end the function
   bool changes_packet = false;   // it or what it calls
+  bool jumps_back = false;       // some jump leads back: only then may there be loops
+  // Its instructions, successors before their predecessors where there is no loop.
+  std::vector<uint32_t> post_order;
 };
 
 struct ControlFlow {
@@ -36,8 +39,6 @@ struct ControlFlow {
 
   // The number of the function that an instruction belongs to.
   uint32_t function_of(uint32_t index) const;
-  // The instructions of a function, successors before their predecessors where there is no loop.
-  std::vector<uint32_t> post_order(std::span<const bpf_insn> code, uint32_t function) const;
 };
 
 // Where control may go on in the same function after an instruction: none, one or two places.
@@ -45,7 +46,23 @@ struct Successors {
   uint32_t count = 0;
   uint32_t at[2] = {};
 };
-Successors successors(std::span<const bpf_insn> code, uint32_t index);
+inline Successors successors(std::span<const bpf_insn> code, uint32_t index) {
+  const bpf_insn& insn = code[index];
+  const auto target = [&] {
+    return static_cast<uint32_t>(int64_t{index} + 1 + jump_distance(insn));
+  };
+  switch (opcode(insn).kind) {
+    case Kind::exit:
+      return {};
+    case Kind::jump:
+      return {1, {target(), 0}};
+    case Kind::jump_if:
+    case Kind::may_goto:
+      return {2, {index + 1, target()}};
+    default:
+      return {1, {index + slots(insn), 0}};
+  }
+}
 
 // `code` has passed the structural checks of vm/verifier.cpp: BPF_PSEUDO_FUNC names indices.
 // Test: tests/vm/verifier/control_flow_test.cpp.

@@ -3,7 +3,7 @@
 namespace xnic::vm::verifier {
 
 State& Environment::branch(uint32_t at, uint32_t from) {
-  auto other = std::make_unique<State>(*now);
+  StatePointer other = states.copy(*now);
   other->index = at;
   other->last_index = from;
   if (other->parent != nullptr) ++other->parent->branches;

@@ -14,7 +14,7 @@
 #include "vm/verifier/control_flow.h"
 #include "vm/verifier/log.h"
 #include "vm/verifier/stack_liveness.h"
-#include "vm/verifier/state.h"
+#include "vm/verifier/state_pool.h"
 
 namespace xnic::vm::verifier {
 
@@ -41,6 +41,7 @@ struct Environment {
         is_async_callback(program_functions.size()),
         base_types(code.size(), Type::uninitialised) {
     proof.reached.resize(code.size());
+    well_formed.resize(code.size());
   }
 
   const ProgramSpec& spec;
@@ -54,20 +55,22 @@ struct Environment {
   StackLiveness liveness;
   Log log;
 
+  StatePool states;
+
   // The path that is followed: its state, and the instruction that is looked at.
-  std::unique_ptr<State> now;
+  StatePointer now;
   uint32_t index = 0;
   uint32_t previous = 0;
 
   // Paths that are still to be followed, the last first.
-  std::vector<std::unique_ptr<State>> pending;
+  std::vector<StatePointer> pending;
 
   // Found out on the way.
   std::vector<Proof::Function> stack;  // of each function
   std::vector<uint8_t> called;         // global functions
   std::vector<uint8_t> is_async_callback;
-  std::vector<uint8_t> seen;     // instructions
-  std::vector<Type> base_types;  // of the pointer that an instruction accesses
+  std::vector<uint8_t> well_formed;  // instructions whose form was looked at
+  std::vector<Type> base_types;      // of the pointer that an instruction accesses
   Proof proof;
 
   uint32_t new_id() { return ++last_id; }

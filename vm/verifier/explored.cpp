@@ -12,17 +12,17 @@ namespace {
 
 constexpr size_t kManySteps = 40;
 constexpr size_t kManyTurns = 64;
+constexpr uint32_t kMostRounds = 64;
 
 }  // namespace
 
 bool Explored::key_of(const State& state, StayKey& key) const {
-  key.clear();
   for (uint32_t f = 0; f <= state.depth(); ++f) {
-    const uint32_t index = state.index_in(f);
-    key.push_back(index);
-    const uint32_t loop = env_.flow.places[index].loop;
+    const uint32_t loop = env_.flow.places[state.index_in(f)].loop;
     if (loop == 0) continue;
-    key.back() = loop;
+    key.clear();
+    for (uint32_t outer = 0; outer < f; ++outer) key.push_back(state.index_in(outer));
+    key.push_back(loop);
     return true;
   }
   return false;
@@ -30,7 +30,7 @@ bool Explored::key_of(const State& state, StayKey& key) const {
 
 bool Explored::has_open_turns(const State& state) {
   StayKey key;
-  if (!key_of(state, key)) return false;
+  if (stays_.empty() || !key_of(state, key)) return false;
   const auto stay = stays_.find(key);
   return stay != stays_.end() && !stay->second.turns.empty();
 }
@@ -43,15 +43,20 @@ void Explored::enter_loop(State& state) {
 }
 
 // All paths from the first checkpoint in the loop have ended. Those that ended as an older state
-// inside the loop now learn what became precise behind it, until nothing changes.
+// inside the loop now learn what became precise behind it, until nothing changes or, as in Linux,
+// that takes too many rounds.
 void Explored::leave_loop(State& state) {
   StayKey key;
-  if (!key_of(state, key)) return;
+  if (stays_.empty() || !key_of(state, key)) return;
   const auto found = stays_.find(key);
   if (found == stays_.end() || found->second.entry != &state) return;
   Stay& stay = found->second;
   bool changed = true;
-  while (changed) {
+  for (uint32_t round = 0; changed; ++round) {
+    if (round > kMostRounds) {
+      for (auto& [like, turn] : stay.turns) mark_everything_precise(*turn);
+      break;
+    }
     changed = false;
     for (auto& [like, turn] : stay.turns) {
       changed = hand_on_precision(env_, *like, *turn) || changed;
@@ -78,7 +83,11 @@ void Explored::clean(State& state) {
 
 void Explored::release(State& state) {
   // A turn of a loop may still have to learn from it.
-  if (!state.listed && state.branches == 0 && !has_open_turns(state)) owned_.erase(&state);
+  if (state.listed || state.branches != 0 || has_open_turns(state)) return;
+  const size_t place = state.place;
+  std::swap(owned_[place], owned_.back());
+  owned_[place]->place = place;
+  owned_.pop_back();
 }
 
 void Explored::end_path(State& last) {
@@ -178,7 +187,7 @@ tl::expected<Explored::Answer, Refusal> Explored::visit() {
         StayKey key;
         if (key_of(old, key)) {
           Stay& stay = stays_[key];
-          auto end = std::make_unique<State>(now);
+          StatePointer end = env_.states.copy(now);
           stay.turns.emplace_back(&old, std::move(end));
         }
       }
@@ -211,7 +220,7 @@ std::vector<State*>& Explored::kept_with(const State& state) {
 State& Explored::keep() {
   State& now = *env_.now;
   now.for_each([](Register& r) { r.precise = false; });
-  auto made = std::make_unique<State>(now);
+  StatePointer made = env_.states.copy(now);
   State& checkpoint = *made;
   checkpoint.index = env_.index;
   checkpoint.branches = 1;
@@ -222,7 +231,8 @@ State& Explored::keep() {
   now.steps.clear();
   now.first_index = env_.index;
   now.at_entry = false;
-  owned_.emplace(&checkpoint, std::move(made));
+  checkpoint.place = owned_.size();
+  owned_.push_back(std::move(made));
   ++total_;
   peak_ = std::max(peak_, static_cast<uint32_t>(owned_.size()));
   return checkpoint;

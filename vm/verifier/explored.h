@@ -1,9 +1,7 @@
 #pragma once
 
 #include <map>
-#include <memory>
 #include <tl/expected.hpp>
-#include <unordered_map>
 #include <vector>
 
 #include "vm/verifier/environment.h"
@@ -42,7 +40,7 @@ class Explored {
   // One stay in a loop of the control flow, by the calls that led to it.
   struct Stay {
     State* entry = nullptr;
-    std::vector<std::pair<State*, std::unique_ptr<State>>> turns;  // like which, ends as which
+    std::vector<std::pair<State*, StatePointer>> turns;  // like which, ends as which
   };
   using StayKey = std::vector<uint32_t>;
 
@@ -59,7 +57,7 @@ class Explored {
 
   Environment& env_;
   std::vector<std::vector<State*>> heads_;  // see kept_with(), the newest last
-  std::unordered_map<State*, std::unique_ptr<State>> owned_;
+  std::vector<StatePointer> owned_;
   std::map<StayKey, Stay> stays_;
   uint64_t instructions_ = 0;
   uint64_t jumps_ = 0;

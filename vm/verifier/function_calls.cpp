@@ -187,7 +187,7 @@ Verdict push_callback(Environment& env, const bpf_insn& insn, uint32_t subprogra
   if (insn.imm == BPF_FUNC_timer_set_callback) {
     // Runs by itself, at some time.
     env.is_async_callback[subprogram] = 1;
-    auto later = std::make_unique<State>();
+    StatePointer later = env.states.make();
     later->frames.push_back(new_frame(subprogram, kNoCallSite, 0));
     later->frames.back().in_async_callback = true;
     later->index = later->first_index = start;
@@ -247,7 +247,7 @@ Verdict apply_exit(Environment& env, uint32_t& next, bool& done) {
 Verdict apply_early_exit(Environment& env) {
   if (env.now->depth() == 0) return {};
   env.branch(env.index + 1, env.index);
-  std::unique_ptr<State> goes_on = std::move(env.pending.back());
+  StatePointer goes_on = std::move(env.pending.back());
   // The present path is the one that returns; it is followed later.
   State& returns = *env.now;
   returns[0] = Register::constant(0);

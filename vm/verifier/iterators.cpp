@@ -111,8 +111,8 @@ bool has_active_iterator(const State& now) {
 
 bool has_moved_iterator(const State& old, const State& now) {
   for (size_t f = 0; f < std::min(old.frames.size(), now.frames.size()); ++f) {
-    const std::vector<StackSlot>& before = old.frames[f].stack;
-    const std::vector<StackSlot>& after = now.frames[f].stack;
+    const auto& before = old.frames[f].stack;
+    const auto& after = now.frames[f].stack;
     for (size_t i = 0; i < std::min(before.size(), after.size()); ++i) {
       if (!before[i].is_iterator() || !after[i].is_iterator() || after[i].drained) continue;
       if (before[i].turns != after[i].turns) return true;

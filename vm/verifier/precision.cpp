@@ -185,14 +185,6 @@ class Backtrack {
   Wanted& wanted_;
 };
 
-void mark_everything(State* state) {
-  for (state = state->parent; state != nullptr; state = state->parent) {
-    state->for_each([](Register& r) {
-      if (r.is_scalar()) r.precise = true;
-    });
-  }
-}
-
 // Marks what is wanted in a checkpoint. What is precise already has been traced from there.
 bool mark_in(State& state, Wanted& wanted) {
   bool marked = false;
@@ -234,7 +226,7 @@ bool trace_back(Environment& env, State& from, uint32_t last, Wanted wanted) {
       const Step* step =
           steps > 0 && state->steps[steps - 1].index == at ? &state->steps[steps - 1] : nullptr;
       if (!skip && backtrack.undo(at, next, step) == Trace::lost) {
-        mark_everything(&from);
+        mark_everything_precise(from);
         return true;
       }
       skip = false;
@@ -247,7 +239,7 @@ bool trace_back(Environment& env, State& from, uint32_t last, Wanted wanted) {
       } else if (at > 0) {
         --at;
       } else {
-        mark_everything(&from);
+        mark_everything_precise(from);
         return true;
       }
     }
@@ -263,6 +255,14 @@ bool trace_back(Environment& env, State& from, uint32_t last, Wanted wanted) {
 }
 
 }  // namespace
+
+void mark_everything_precise(State& state) {
+  for (State* before = state.parent; before != nullptr; before = before->parent) {
+    before->for_each([](Register& r) {
+      if (r.is_scalar()) r.precise = true;
+    });
+  }
+}
 
 void mark_precise(Environment& env, uint32_t number) {
   if (!env.reg(number).is_scalar()) return;

@@ -16,5 +16,7 @@ void mark_slot_precise(Environment& env, uint32_t frame, uint32_t slot);
 // What is precise in `old` becomes so in the path that led to `like_old`, since that path ends
 // here. True if something was marked.
 bool hand_on_precision(Environment& env, const State& old, State& like_old);
+// Every number in the checkpoints that led to the state.
+void mark_everything_precise(State& state);
 
 }  // namespace xnic::vm::verifier

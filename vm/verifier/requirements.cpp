@@ -176,7 +176,10 @@ Verdict require_sane_offset(const Register& pointer, const Register& moved_by) {
 }
 
 Verdict require_operands(Environment& env, const bpf_insn& insn) {
-  if (Verdict v = objects_to_form(insn)) return v;
+  if (env.well_formed[env.index] == 0) {
+    if (Verdict v = objects_to_form(insn)) return v;
+    env.well_formed[env.index] = 1;
+  }
   const Opcode& op = opcode(insn);
   switch (op.kind) {
     case Kind::alu:

@@ -5,6 +5,10 @@
 namespace xnic::vm::verifier {
 namespace {
 
+// Instructions that the data flow analyses may look at, some seconds of them: a large program that
+// reads more of the stack on each of its paths starts it over for each.
+constexpr uint64_t kMostVisits = 1'000'000'000;
+
 constexpr uint64_t slot_bit(uint32_t slot) { return uint64_t{1} << slot; }
 
 }  // namespace
@@ -38,7 +42,10 @@ StackLiveness::Instance& StackLiveness::instance_of(const State& state, uint32_t
 std::vector<StackLiveness::Masks>& StackLiveness::masks_of(Instance& instance, uint32_t frame) {
   const Function& function = flow_.functions[instance.function];
   std::vector<Masks>& masks = instance.frames[frame];
-  if (masks.empty()) masks.resize(function.end - function.start);
+  if (masks.empty()) {
+    masks.resize(function.end - function.start);
+    bytes_ += masks.size() * sizeof(Masks);
+  }
   return masks;
 }
 
@@ -73,16 +80,14 @@ void StackLiveness::commit(const State& state) {
 
 // Backwards to a fixed point, from nothing: what had been found may not hold any more.
 void StackLiveness::flow_back(Instance& instance) {
-  if (orders_.empty()) orders_.resize(flow_.functions.size());
-  std::vector<uint32_t>& order = orders_[instance.function];
-  if (order.empty()) order = flow_.post_order(code_, instance.function);
   const Function& function = flow_.functions[instance.function];
   for (std::vector<Masks>& masks : instance.frames) {
     for (Masks& m : masks) m.alive = m.written_from = 0;
-    bool changed = !masks.empty();
-    while (changed) {
-      changed = false;
-      for (const uint32_t index : order) {
+    bool again = !masks.empty();
+    while (again) {
+      again = false;
+      visits_ += function.post_order.size();
+      for (const uint32_t index : function.post_order) {
         Masks& here = masks[index - function.start];
         const Successors next = successors(code_, index);
         uint64_t after = 0;
@@ -94,7 +99,8 @@ void StackLiveness::flow_back(Instance& instance) {
         }
         written |= here.writes;
         const uint64_t alive = (after & ~here.writes) | here.reads;
-        changed = changed || alive != here.alive || written != here.written_from;
+        const bool changed = alive != here.alive || written != here.written_from;
+        again = again || (changed && function.jumps_back);
         here.alive = alive;
         here.written_from = written;
       }
@@ -148,6 +154,7 @@ bool StackLiveness::alive_at(Instance& instance, uint32_t index, uint32_t frame,
 }
 
 bool StackLiveness::is_alive(const State& state, uint32_t frame, uint32_t slot) {
+  if (visits_ > kMostVisits) return true;
   update();
   if (alive_at(instance_of(state, state.depth()), state.index, frame, slot)) return true;
   for (uint32_t depth = frame; depth < state.depth(); ++depth) {

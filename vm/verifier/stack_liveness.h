@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <span>
@@ -31,8 +32,11 @@ class StackLiveness {
   void commit(const State& state);
 
   // Whether the slot may be read on a path from the state's instruction on. Valid once all of
-  // these paths have been analysed.
+  // these paths have been analysed. Any slot may be where finding out has become too much work.
   bool is_alive(const State& state, uint32_t frame, uint32_t slot);
+
+  // What the notes take.
+  size_t bytes() const { return bytes_; }
 
  private:
   struct Masks {
@@ -62,9 +66,10 @@ class StackLiveness {
   std::map<Chain, Instance> instances_;
   Chain last_chain_;  // that was asked for last
   Instance* last_ = nullptr;
-  std::vector<std::vector<uint32_t>> orders_;  // post order of each function, made when asked for
   std::array<uint64_t, kMaxCallFrames> written_{};  // by frame, since the last commit()
   bool changed_ = false;
+  size_t bytes_ = 0;
+  uint64_t visits_ = 0;  // of instructions by flow_back()
 };
 
 }  // namespace xnic::vm::verifier

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory_resource>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,9 @@ inline constexpr uint32_t kFramePointer = 10;
 inline constexpr uint32_t kSlotBytes = 8;
 inline constexpr uint32_t kMaxSlots = kFrameBytes / kSlotBytes;
 inline constexpr uint32_t kNoCallSite = UINT32_MAX;
+
+// States come and go every few instructions: StatePool gives them memory that it keeps.
+using Allocator = std::pmr::polymorphic_allocator<>;
 
 // What one byte of the stack holds.
 enum class Byte : uint8_t {
@@ -48,11 +52,20 @@ struct StackSlot {
 
 // One call of a function.
 struct Frame {
+  using allocator_type = Allocator;
+  explicit Frame(Allocator memory = {}) : stack(memory) {}
+  Frame(const Frame& other, Allocator memory) : Frame(memory) { *this = other; }
+  Frame(Frame&& other, Allocator memory) : Frame(memory) { *this = std::move(other); }
+  Frame(const Frame&) = default;
+  Frame(Frame&&) = default;
+  Frame& operator=(const Frame&) = default;
+  Frame& operator=(Frame&&) = default;
+
   std::array<Register, kRegisters> registers;
-  std::vector<StackSlot> stack;      // slot i: the bytes from r10-8*(i+1)
-  uint32_t call_site = kNoCallSite;  // the instruction that called it
-  uint32_t subprogram = 0;           // its number
-  uint32_t callback_depth = 0;       // iterations of a callback that it has started
+  std::pmr::vector<StackSlot> stack;  // slot i: the bytes from r10-8*(i+1)
+  uint32_t call_site = kNoCallSite;   // the instruction that called it
+  uint32_t subprogram = 0;            // its number
+  uint32_t callback_depth = 0;        // iterations of a callback that it has started
   bool in_callback = false;
   bool in_async_callback = false;
 
@@ -76,6 +89,23 @@ struct LinkedRegister {
   uint8_t number;  // of the register or slot
 };
 
+// As many as Linux keeps of one instruction.
+class LinkedRegisters {
+ public:
+  static constexpr size_t kMost = 6;
+
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  bool full() const { return size_ == kMost; }
+  void push_back(LinkedRegister r) { registers_[size_++] = r; }
+  const LinkedRegister* begin() const { return registers_.data(); }
+  const LinkedRegister* end() const { return begin() + size_; }
+
+ private:
+  std::array<LinkedRegister, kMost> registers_{};
+  uint8_t size_ = 0;
+};
+
 // What Precision must know of an instruction of a path beside the path itself.
 struct Step {
   uint32_t index;
@@ -84,13 +114,15 @@ struct Step {
   uint8_t frame = 0;
   bool left_is_stack = false;  // of a comparison
   bool right_is_stack = false;
-  std::vector<LinkedRegister> linked{};
+  LinkedRegisters linked{};
 };
 
 // What is known at one point of one path.
 struct State {
-  std::vector<Frame> frames;
-  std::vector<Reference> references;
+  explicit State(Allocator memory = {}) : frames(memory), references(memory), steps(memory) {}
+
+  std::pmr::vector<Frame> frames;
+  std::pmr::vector<Reference> references;
   uint32_t lock_id = 0;  // of the value whose spin lock is held
   const void* lock_map = nullptr;
   uint32_t no_preemption = 0;  // regions without preemption that are open
@@ -100,7 +132,7 @@ struct State {
 
   // The path that led here from `parent`, the last checkpoint.
   State* parent = nullptr;
-  std::vector<Step> steps;
+  std::pmr::vector<Step> steps;
   uint32_t branches = 1;  // paths from here that are not finished; of a checkpoint
   uint32_t index = 0;     // instruction
   uint32_t first_index = 0;
@@ -112,6 +144,9 @@ struct State {
   bool listed = false;
   uint32_t hits = 0;
   uint32_t misses = 0;
+  size_t place = 0;  // among those that Explored holds
+
+  size_t counted_bytes = 0;  // by StatePool
 
   Frame& frame() { return frames.back(); }
   const Frame& frame() const { return frames.back(); }

@@ -17,6 +17,20 @@ Tnum Tnum::range(uint64_t min, uint64_t max) {
   return known_except(min, (uint64_t{1} << differing) - 1);
 }
 
+uint64_t Tnum::next_after(uint64_t x) const {
+  if (x >= max()) return max();
+  if (x < value) return value;
+  const uint64_t fixed = ~mask;
+  const uint64_t differing = (x ^ value) & fixed;
+  // Counts on in the unknown bits.
+  if (differing == 0) return (((x | fixed) + 1) & mask) | value;
+  // Above the first fixed bit where `x` is no member, the next one begins as `x` does.
+  const uint64_t first = std::bit_floor(differing);
+  const uint64_t below = first | (first - 1);
+  if ((value & first) != 0) return (x & mask & ~below) | value;
+  return (((x | fixed | below) + 1) & mask) | value;
+}
+
 Tnum Tnum::shifted_right_signed(uint32_t by, uint32_t width) const {
   if (width == 32) {
     return {static_cast<uint32_t>(static_cast<int32_t>(value) >> by),

@@ -31,6 +31,8 @@ struct Tnum {
   constexpr bool is_aligned(uint64_t size) const { return ((value | mask) & (size - 1)) == 0; }
   constexpr uint64_t min() const { return value; }
   constexpr uint64_t max() const { return value | mask; }
+  // The smallest member above `x`; max() if there is none.
+  uint64_t next_after(uint64_t x) const;
 
   constexpr Tnum shifted_left(uint32_t by) const { return {value << by, mask << by}; }
   constexpr Tnum shifted_right(uint32_t by) const { return {value >> by, mask >> by}; }

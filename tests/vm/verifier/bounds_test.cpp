@@ -61,6 +61,20 @@ TEST(Bounds, SidesLearnFromEachOther) {
   EXPECT_EQ(bounds.full.umax, 9u);
 }
 
+TEST(Bounds, TheOnlyMemberOfTheBitsInARangeIsTheNumber) {
+  const Tnum multiple_of_64{0, 0xffc0};
+  const struct {
+    uint64_t least, most, only;
+  } rows[] = {{1, 100, 64}, {64, 127, 64}, {0xff81, 0x20000, 0xffc0}};
+  for (const auto& row : rows) {
+    Bounds bounds = Bounds::unknown();
+    bounds.bits = multiple_of_64;
+    bounds.full.keep_unsigned(row.least, row.most);
+    bounds.sync();
+    EXPECT_EQ(bounds, Bounds::constant(row.only)) << row.least;
+  }
+}
+
 TEST(Bounds, ContradictionsShow) {
   EXPECT_TRUE(Bounds::constant(5).is_consistent());
   Bounds bounds = Bounds::constant(5);

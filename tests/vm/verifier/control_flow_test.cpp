@@ -74,7 +74,7 @@ TEST(ControlFlow, LoopsAreOfOnePartAndOthersOfNone) {
 TEST(ControlFlow, PostOrderVisitsWhatFollowsFirst) {
   const Instructions code = {jump(BPF_JEQ, r1, 0, 2), move(r0, 0), leave(), move(r0, 1), leave()};
   const ControlFlow flow = flow_of(code);
-  const std::vector<uint32_t> order = flow.post_order(code, 0);
+  const std::vector<uint32_t> order = flow.functions[0].post_order;
   ASSERT_EQ(order.size(), code.size());
   EXPECT_EQ(order.back(), 0u);
   const auto place = [&](uint32_t index) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <vector>
 
@@ -55,6 +56,17 @@ const std::vector<Operation> kOperations = {
     {"|", [](Tnum a, Tnum b) { return a | b; }, std::bit_or<uint64_t>(), true},
     {"^", [](Tnum a, Tnum b) { return a ^ b; }, std::bit_xor<uint64_t>(), true},
 };
+
+TEST(Tnum, NextIsTheSmallestMemberAbove) {
+  for (const Tnum number : all()) {
+    const std::vector<uint64_t> found = members(number);
+    for (uint64_t x = 0; x < kEnd; ++x) {
+      const auto above = std::ranges::upper_bound(found, x);
+      const uint64_t expected = above == found.end() ? found.back() : *above;
+      EXPECT_EQ(number.next_after(x), expected) << number.value << "/" << number.mask << " " << x;
+    }
+  }
+}
 
 TEST(Tnum, OperationsCoverEveryResult) {
   for (const Operation& operation : kOperations) {
