@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/sim/command.h"
 
 namespace xnic::command {
@@ -70,8 +72,8 @@ TEST(ThreadsCommand, LeavesTheSameForTheExamples) {
 }
 
 TEST(ThreadsCommand, LeavesTheSameForPacketsThatAreSentAndChanged) {
-  expect_the_same({"run", "--attach", "xdp.native=" + test_object("adjust_head.o"), "-r",
-                   capture("mixed.pcapng"), "--loop", "2"});
+  expect_the_same({"run", "--attach", "xdp.native=" + test_object("adjust_head.o:push_header"),
+                   "-r", capture("mixed.pcapng"), "--loop", "2"});
 }
 
 TEST(ThreadsCommand, SaysWhyOneThreadRunsAll) {
