@@ -123,10 +123,11 @@ void replay(benchmark::State& state, const char* program, bool mixed, bool ahead
   options.profile = nic::load_profile("generic-100g").value();
   options.network = &kernel.network();
   NoSink sink;
+  const std::string& path = capture(mixed);
   uint64_t dropped = 0;
   for (auto _ : state) {
     std::vector<std::unique_ptr<traces::Reader>> readers;
-    readers.push_back(std::move(*traces::Reader::open(capture(mixed), "")));
+    readers.push_back(std::move(*traces::Reader::open(path, "")));
     traces::MergedReader reader(std::move(readers));
     traces::Player player(reader, {});
     const auto summary =

@@ -77,7 +77,8 @@ TEST_F(MergedReaderTest, KeepsTheOrderOfACaptureWhoseTimesGoBack) {
 }
 
 TEST_F(MergedReaderTest, OrdersAsMergecapDoes) {
-  if (std::system("command -v mergecap >/dev/null") != 0) GTEST_SKIP() << "mergecap (package tshark) is not installed.";
+  if (std::system("command -v mergecap >/dev/null") != 0)
+    GTEST_SKIP() << "mergecap (package tshark) is not installed.";
   const std::string folder = XNIC_TRACES_DATA;
   const std::string merged = folder_ / "merged.pcap";
   lines_of("mergecap -F nsecpcap -w " + merged + " " + folder + "/http4.pcap " + folder +
