@@ -139,7 +139,7 @@ void run_ours(benchmark::State& state, const Row& row, vm::Engine& engine) {
   }
   const Bytes frame = udp_packet(row.packet_bytes);
   vm::Packet packet(frame);
-  vm::Invocation invocation{.packet = packet, .environment = machine.environment()};
+  vm::Invocation invocation(packet, machine.environment());
   const vm::Code& code = program->code();
   uint64_t r0 = 0;
   for (auto _ : state) benchmark::DoNotOptimize(r0 = code.run(invocation));
@@ -184,7 +184,7 @@ void run_whole(benchmark::State& state, const Row& row, vm::Engine& engine, bool
   }
   const vm::Code& code = program->code();
   for (auto _ : state) {
-    vm::Invocation invocation{.packet = packet, .environment = environment};
+    vm::Invocation invocation(packet, environment);
     benchmark::DoNotOptimize(code.run(invocation));
   }
 }

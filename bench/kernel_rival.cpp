@@ -83,6 +83,16 @@ double KernelRival::run(const std::string& program, const Bytes& packet, uint32_
   return options.duration;
 }
 
+double KernelRival::run_live(const std::string& program, const Bytes& packet, uint32_t repeat) {
+  LIBBPF_OPTS(bpf_test_run_opts, options);
+  options.data_in = packet.data();
+  options.data_size_in = static_cast<uint32_t>(packet.size());
+  options.repeat = static_cast<int>(repeat);
+  options.flags = BPF_F_TEST_XDP_LIVE_FRAMES;
+  if (bpf_prog_test_run_opts(program_fd(program), &options) != 0) return -1;
+  return options.duration;
+}
+
 std::unique_ptr<KernelImage> KernelRival::image(const std::string& program) {
   bpf_prog_info info{};
   uint32_t size = sizeof(info);

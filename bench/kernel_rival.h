@@ -55,6 +55,9 @@ class KernelRival {
             uint32_t count);
   // Nanoseconds of a run, as BPF_PROG_TEST_RUN measures them over so many; negative on failure.
   double run(const std::string& program, const Bytes& packet, uint32_t repeat);
+  // The same with live frames (BPF_F_TEST_XDP_LIVE_FRAMES): packets of the kernel's own, in
+  // batches, each with what follows the verdict.
+  double run_live(const std::string& program, const Bytes& packet, uint32_t repeat);
   // Null where the kernel hides its machine code.
   std::unique_ptr<KernelImage> image(const std::string& program);
 

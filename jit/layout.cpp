@@ -24,7 +24,7 @@ int32_t offset_of_pointer(const Object& object, const void* address) {
 Layout measure() {
   vm::Packet packet;
   vm::Environment environment;
-  vm::Invocation invocation{.packet = packet, .environment = environment};
+  vm::Invocation invocation(packet, environment);
   const Run run(invocation, nullptr, nullptr);
   const vm::Callbacks& callbacks = run;
   return {.packet = offset_of_pointer(invocation, &packet),

@@ -41,13 +41,38 @@ uint32_t load16(std::span<const uint8_t> bytes, size_t offset) {
 
 bool has_ports(uint8_t protocol) { return protocol == kTcp || protocol == kUdp; }
 
-// Hashes `addresses`, and the four bytes of ports where there are any.
-uint32_t hash_tuple(std::span<const uint8_t> addresses, std::span<const uint8_t> ports) {
-  std::array<uint8_t, 36> input;
-  auto end = std::copy(addresses.begin(), addresses.end(), input.begin());
-  end = std::copy(ports.begin(), ports.end(), end);
-  return toeplitz(kDefaultToeplitzKey,
-                  std::span(input).first(static_cast<size_t>(end - input.begin())));
+// What each value of each input byte adds to the hash under the default key: the hash is linear.
+class HashTables {
+ public:
+  HashTables() {
+    std::array<uint8_t, kInputBytes> input{};
+    for (size_t at = 0; at < kInputBytes; ++at) {
+      for (uint32_t value = 0; value < 256; ++value) {
+        input[at] = static_cast<uint8_t>(value);
+        of_[at][value] = toeplitz(kDefaultToeplitzKey, input);
+      }
+      input[at] = 0;
+    }
+  }
+
+  // Of `addresses`, and the four bytes of ports where there are any.
+  template <size_t kBytes>
+  uint32_t hash(std::span<const uint8_t, kBytes> addresses, std::span<const uint8_t> ports) const {
+    uint32_t hash = 0;
+    for (size_t at = 0; at < kBytes; ++at) hash ^= of_[at][addresses[at]];
+    for (size_t at = 0; at < ports.size(); ++at) hash ^= of_[kBytes + at][ports[at]];
+    return hash;
+  }
+
+ private:
+  static constexpr size_t kInputBytes = 36;
+  std::array<std::array<uint32_t, 256>, kInputBytes> of_;
+};
+
+template <size_t kBytes>
+uint32_t hash_tuple(std::span<const uint8_t, kBytes> addresses, std::span<const uint8_t> ports) {
+  static const HashTables kTables;
+  return kTables.hash(addresses, ports);
 }
 
 // XDP_RSS_* of Linux.
@@ -67,8 +92,9 @@ RssHash hash_ipv4(std::span<const uint8_t> ip) {
   const size_t header = (ip[0] & 15u) * 4;
   const bool fragment = (load16(ip, 6) & kMoreFragmentsOrOffset) != 0;
   const bool ports = has_ports(ip[9]) && !fragment && header >= 20 && ip.size() >= header + 4;
-  return {hash_tuple(ip.subspan(12, 8), ports ? ip.subspan(header, 4) : std::span<const uint8_t>()),
-          type_of(kOfIpv4, ports, ip[9])};
+  return {
+      hash_tuple(ip.subspan<12, 8>(), ports ? ip.subspan(header, 4) : std::span<const uint8_t>()),
+      type_of(kOfIpv4, ports, ip[9])};
 }
 
 RssHash hash_ipv6(std::span<const uint8_t> ip) {
@@ -76,7 +102,7 @@ RssHash hash_ipv6(std::span<const uint8_t> ip) {
   if (ip.size() < kHeader || ip[0] >> 4 != 6) return {};
   const bool ports = has_ports(ip[6]) && ip.size() >= kHeader + 4;
   return {
-      hash_tuple(ip.subspan(8, 32), ports ? ip.subspan(kHeader, 4) : std::span<const uint8_t>()),
+      hash_tuple(ip.subspan<8, 32>(), ports ? ip.subspan(kHeader, 4) : std::span<const uint8_t>()),
       type_of(kOfIpv6, ports, ip[6])};
 }
 

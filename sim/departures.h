@@ -27,6 +27,7 @@ class Departures : public OutcomeSink {
   // When simulated time began, in nanoseconds since 1970; before the first packet ends.
   void set_start(int64_t timestamp_ns) { start_ns_ = timestamp_ns; }
   void done(const vm::Packet& packet, const Outcome& outcome) override;
+  bool wants_packets() const override { return !writers_.empty() || next_.wants_packets(); }
   // A copy of a packet beside the packet itself.
   void copy_sent(const vm::Packet& packet, uint32_t ifindex, uint64_t time_ps);
   // Gives the first error of all that was written.

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sim/outcome.h"
@@ -30,6 +31,8 @@ class InterfaceHooks {
       entries_.push_back({interface.ifindex, interface.name, &device->hooks});
     }
   }
+
+  explicit InterfaceHooks(std::vector<Entry> entries) : entries_(std::move(entries)) {}
 
   // Null for an interface without hooks.
   Hooks* of(uint32_t ifindex) const {

@@ -33,6 +33,17 @@ void Latencies::add(uint64_t picoseconds) {
   ++counts_[bucket_of(picoseconds)];
 }
 
+void Latencies::add(const Latencies& other) {
+  const LatencySummary& theirs = other.seen_;
+  if (theirs.count == 0) return;
+  seen_.minimum_ps =
+      seen_.count == 0 ? theirs.minimum_ps : std::min(seen_.minimum_ps, theirs.minimum_ps);
+  seen_.maximum_ps = std::max(seen_.maximum_ps, theirs.maximum_ps);
+  seen_.count += theirs.count;
+  seen_.sum_ps += theirs.sum_ps;
+  for (size_t i = 0; i < kBuckets; ++i) counts_[i] += other.counts_[i];
+}
+
 LatencySummary Latencies::summary() const {
   LatencySummary summary = seen_;
   const auto percentile = [&](uint64_t hundredths) {

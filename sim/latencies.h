@@ -22,6 +22,7 @@ struct LatencySummary {
 class Latencies {
  public:
   void add(uint64_t picoseconds);
+  void add(const Latencies& other);
   LatencySummary summary() const;
 
  private:

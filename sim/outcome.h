@@ -66,6 +66,8 @@ class OutcomeSink {
  public:
   virtual ~OutcomeSink() = default;
   virtual void done(const vm::Packet& packet, const Outcome& outcome) = 0;
+  // Whether it looks at each packet; if not, an untimed run need not tell it of any.
+  virtual bool wants_packets() const { return true; }
 };
 
 using Hooks = vm::Hooks;

@@ -92,31 +92,35 @@ void drop(Outcome& outcome, DropReason reason, nic::Picoseconds now) {
   outcome.end_ps = now;
 }
 
-vm::HookResult Path::run(Way& way, vm::HookPoint point) {
-  vm::Environment& environment = way.environment;
+const vm::Hook* Path::first_xdp(uint32_t ifindex) const {
+  for (const auto point :
+       {vm::HookPoint::xdp_offload, vm::HookPoint::xdp_native, vm::HookPoint::xdp_generic}) {
+    if (const vm::Hook* hook = hook_at(point, ifindex)) return hook;
+  }
+  return nullptr;
+}
+
+vm::HookResult Path::run(Way& way, vm::Hook& hook, vm::Invocation& invocation) {
   const uint32_t ifindex = way.packet.ifindex;
-  vm::Hook& attached = (*hooks_.of(ifindex))[static_cast<size_t>(point)];
-  const auto set_clock = [&] { environment.now_ns = way.now / nic::kPicosecondsPerNanosecond; };
+  const auto set_clock = [&] { way.environment.now_ns = way.now / nic::kPicosecondsPerNanosecond; };
   set_clock();
-  std::vector<vm::Clone> clones;
-  environment.clone = [&clones](const vm::Packet& packet, const vm::Redirect& to) {
-    clones.push_back({std::make_unique<vm::Packet>(), to});
-    clones.back().packet->copy(packet);
-  };
-  const vm::HookResult result = attached.run(
-      way.packet, environment, [&](const vm::Program& program, const vm::HookResult& one) {
+  const vm::HookResult result =
+      hook.run(invocation, [&](const vm::Program& program, const vm::HookResult& one) {
         way.now += costs_.hook + one.instructions * costs_.instruction;
-        way.outcome.events.push_back({point, &program, one, way.now, ifindex, way.copy});
+        if (keeps_events_) {
+          way.outcome.events.push_back({hook.point(), &program, one, way.now, ifindex, way.copy});
+        }
         set_clock();
       });
-  environment.clone = nullptr;
-  for (const vm::Clone& clone : clones) send_clone(way, *clone.packet, clone.to);
+  for (const vm::Clone& clone : invocation.clones) send_clone(way, *clone.packet, clone.to);
   return result;
 }
 
 Path::Next Path::xdp(Way& way, vm::HookPoint point) {
-  if (!attached(point, way.packet.ifindex)) return Next::on;
-  const vm::HookResult result = run(way, point);
+  vm::Hook* hook = hook_at(point, way.packet.ifindex);
+  if (hook == nullptr) return Next::on;
+  vm::Invocation invocation(way.packet, way.environment);
+  const vm::HookResult result = run(way, *hook, invocation);
   switch (result.action) {
     case vm::Action::pass:
       if (point == vm::HookPoint::xdp_native) way.now += costs_.xdp_pass;
@@ -133,7 +137,7 @@ Path::Next Path::xdp(Way& way, vm::HookPoint point) {
       return send(way, way.packet.ifindex);
     case vm::Action::redirect:
       way.now += costs_.xdp_redirect;
-      return xdp_redirected(way, result.redirect);
+      return xdp_redirected(way, invocation.redirect);
   }
   return Next::on;
 }
@@ -172,12 +176,14 @@ Path::Next Path::receive(Way& way) {
 }
 
 Path::Next Path::ingress(Way& way) {
-  if (!attached(vm::HookPoint::tc_ingress, way.packet.ifindex)) {
+  vm::Hook* hook = hook_at(vm::HookPoint::tc_ingress, way.packet.ifindex);
+  if (hook == nullptr) {
     end(way, End::delivered);
     return Next::ended;
   }
-  const vm::HookResult result = run(way, vm::HookPoint::tc_ingress);
-  if (result.action != vm::Action::pass) return after_tc(way, result);
+  vm::Invocation invocation(way.packet, way.environment);
+  const vm::HookResult result = run(way, *hook, invocation);
+  if (result.action != vm::Action::pass) return after_tc(way, result, invocation.redirect);
   end(way, End::delivered);
   return Next::ended;
 }
@@ -195,18 +201,20 @@ Path::Next Path::egress(Way& way, uint32_t ifindex) {
   packet.ifindex = ifindex;
   packet.skb.at_ingress = false;
   packet.skb.wire_len = packet.length();
-  if (!attached(vm::HookPoint::tc_egress, ifindex)) return send(way, ifindex);
-  const vm::HookResult result = run(way, vm::HookPoint::tc_egress);
+  vm::Hook* hook = hook_at(vm::HookPoint::tc_egress, ifindex);
+  if (hook == nullptr) return send(way, ifindex);
+  vm::Invocation invocation(packet, way.environment);
+  const vm::HookResult result = run(way, *hook, invocation);
   if (result.action == vm::Action::pass) return send(way, ifindex);
-  return after_tc(way, result);
+  return after_tc(way, result, invocation.redirect);
 }
 
 // Where a tc program does not let the packet pass.
-Path::Next Path::after_tc(Way& way, const vm::HookResult& result) {
+Path::Next Path::after_tc(Way& way, const vm::HookResult& result, const vm::Redirect& redirect) {
   if (result.fault || result.action == vm::Action::aborted) {
     drop(way, DropReason::tc_fault);
   } else if (result.action == vm::Action::redirect) {
-    return tc_redirected(way, result.redirect);
+    return tc_redirected(way, redirect);
   } else if (result.action == vm::Action::consumed) {
     drop(way, DropReason::tc_consumed);
   } else {

@@ -82,10 +82,15 @@ class Path {
   using SocketReceived = std::function<void(const vm::Packet&, uint64_t socket, nic::Picoseconds)>;
   void set_socket_received(SocketReceived received) { socket_received_ = std::move(received); }
 
+  // The first XDP program's hook at an interface; null where there is none.
+  const vm::Hook* first_xdp(uint32_t ifindex) const;
+
+  // Whether outcomes name each hook that a packet passed, as they do unless told otherwise.
+  void set_keeps_events(bool keeps) { keeps_events_ = keeps; }
+
   // At the interface that packets enter at by default.
   bool attached(vm::HookPoint point, uint32_t ifindex = kNic0) const {
-    const Hooks* hooks = hooks_.of(ifindex);
-    return hooks != nullptr && (*hooks)[static_cast<size_t>(point)].attached();
+    return hook_at(point, ifindex) != nullptr;
   }
 
   // The offloaded and the native XDP program. True if the packet goes on; if not, the outcome says
@@ -103,12 +108,19 @@ class Path {
     up,     // it starts up the stack of packet.ifindex
   };
 
-  vm::HookResult run(Way& way, vm::HookPoint point);
+  // Null where nothing is attached.
+  vm::Hook* hook_at(vm::HookPoint point, uint32_t ifindex) const {
+    Hooks* hooks = hooks_.of(ifindex);
+    if (hooks == nullptr) return nullptr;
+    vm::Hook& hook = (*hooks)[static_cast<size_t>(point)];
+    return hook.attached() ? &hook : nullptr;
+  }
+  vm::HookResult run(Way& way, vm::Hook& hook, vm::Invocation& invocation);
   Next xdp(Way& way, vm::HookPoint point);
   Next receive(Way& way);
   Next ingress(Way& way);
   Next egress(Way& way, uint32_t ifindex);
-  Next after_tc(Way& way, const vm::HookResult& result);
+  Next after_tc(Way& way, const vm::HookResult& result, const vm::Redirect& redirect);
 
   // sim/path_redirect.cpp
   Next xdp_redirected(Way& way, const vm::Redirect& redirect);
@@ -126,6 +138,7 @@ class Path {
   PathCosts costs_;
   CopySent copy_sent_;
   SocketReceived socket_received_;
+  bool keeps_events_ = true;
 };
 
 }  // namespace xnic::sim

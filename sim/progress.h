@@ -11,9 +11,11 @@ class Progress {
  public:
   // Of a file the bar shows the share read; of standard input only the count.
   Progress(const std::string& capture, bool visible);
-  // After each packet; `bytes` of the capture have been read so far.
-  void step(uint64_t bytes) {
-    if (visible_ && ++packets_ % kStride == 0) draw(bytes);
+  // After so many packets more; `bytes` of the capture have been read so far.
+  void step(uint64_t packets, uint64_t bytes) {
+    const uint64_t before = packets_;
+    packets_ += packets;
+    if (visible_ && before / kStride != packets_ / kStride) draw(bytes);
   }
   // Clears the line.
   void end();

@@ -84,7 +84,7 @@ vm::Action run_entry_program(const vm::RedirectEntry& entry, uint32_t egress_ifi
                              vm::Redirect& redirect, uint64_t& instructions) {
   if (entry.program == nullptr) return vm::Action::pass;
   packet.egress_ifindex = egress_ifindex;
-  vm::Invocation invocation{.packet = packet, .environment = environment};
+  vm::Invocation invocation(packet, environment);
   const uint64_t r0 = entry.program->code().run(invocation);
   packet.egress_ifindex = 0;
   instructions += invocation.instructions;

@@ -18,6 +18,17 @@ void Tally::add(const Outcome& outcome) {
   latencies_.add(outcome.end_ps - outcome.arrival_ps);
 }
 
+void Tally::add(const Tally& other) {
+  const RunSummary& theirs = other.sums_;
+  sums_.frames += theirs.frames;
+  sums_.delivered += theirs.delivered;
+  sums_.transmitted += theirs.transmitted;
+  for (size_t i = 0; i < kDropReasons; ++i) sums_.drops[i] += theirs.drops[i];
+  for (size_t i = 0; i < kEnds; ++i) sums_.copies[i] += theirs.copies[i];
+  end_ps_ = std::max(end_ps_, other.end_ps_);
+  latencies_.add(other.latencies_);
+}
+
 RunSummary Tally::summary() const {
   RunSummary summary = sums_;
   summary.simulated_ns = end_ps_ / nic::kPicosecondsPerNanosecond;

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -18,9 +19,9 @@
 
 namespace xnic::sim {
 
-// Gives the next frame, false at the end. Its times never decrease; its bytes need only live
-// until the next call. traces::Player::next fits.
-using FrameSource = std::function<Result<bool>(traces::Frame&)>;
+// Gives the next frames, as many as are at hand and at least one; 0 at the end. Times never
+// decrease; bytes need only live until the next call. traces::Player::next_burst fits.
+using FrameSource = std::function<Result<size_t>(std::span<traces::Frame>)>;
 
 // What a run needs to know, timed or not.
 struct RunOptions {
@@ -40,6 +41,7 @@ struct RunOptions {
   // The interfaces at which frames enter, by Frame::source: each once a port of the card.
   std::vector<uint32_t> entrances = {vm::kNicIfindex};
   const vm::Network* network = &vm::default_network();  // must outlive the run
+  uint32_t threads = 1;  // untimed only: which run programs; 1 reads and writes, too
 };
 
 // A part of the way that packets take one after the other.
@@ -67,6 +69,7 @@ struct RunSummary {
 class Tally {
  public:
   void add(const Outcome& outcome);
+  void add(const Tally& other);
   RunSummary summary() const;
 
  private:
@@ -81,7 +84,9 @@ struct Environments {
   explicit Environments(const RunOptions& options);
 
   // CPUs and queues pair up as the driver sets its interrupt affinity.
-  vm::Environment& of_queue(uint32_t queue) { return cores[queue % cores.size()]; }
+  vm::Environment& of_queue(uint32_t queue) {
+    return cores[queue < cores.size() ? queue : queue % cores.size()];
+  }
   vm::Environment& offload_of_queue(uint32_t queue);
   // Fires the timers that are due, each on its CPU.
   void run_timers(uint64_t now_ns);

@@ -72,9 +72,9 @@ class System : public nic::NicClient {
 
   Result<std::unique_ptr<nic::Transit>> next_frame() override {
     traces::Frame frame;
-    const auto more = source_(frame);
-    if (!more) return tl::unexpected(more.error());
-    if (!*more) return nullptr;
+    const auto got = source_({&frame, 1});
+    if (!got) return tl::unexpected(got.error());
+    if (*got == 0) return nullptr;
     auto traveller = fresh();
     const uint32_t ifindex = entrances_[frame.source];
     enter(frame, traveller->packet, traveller->outcome, ifindex);

@@ -34,6 +34,17 @@ Result<void> MergedReader::advance(size_t source) {
   return {};
 }
 
+// There is nothing to merge in one capture.
+Result<size_t> MergedReader::next_burst(std::span<Record> records) {
+  if (readers_.size() > 1 || started_) return Reader::next_burst(records);
+  Reader& only = *readers_.front();
+  const auto got = only.next_burst(records);
+  packets_ = only.packets();
+  bytes_ = only.bytes();
+  snapped_ = only.snapped();
+  return got;
+}
+
 Result<bool> MergedReader::next(Record& record) {
   if (error_) return tl::unexpected<Error>(*error_);
   const size_t first = started_ ? given_.value_or(readers_.size()) : 0;

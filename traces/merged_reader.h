@@ -17,6 +17,7 @@ class MergedReader : public Reader {
   explicit MergedReader(std::vector<std::unique_ptr<Reader>> readers);
 
   Result<bool> next(Record& record) override;
+  Result<size_t> next_burst(std::span<Record> records) override;
   // Each for itself, for what is to be said of it.
   const std::vector<std::unique_ptr<Reader>>& readers() const { return readers_; }
 

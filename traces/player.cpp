@@ -93,12 +93,8 @@ Player::Wide Player::rate_time() const {
   return (by_packets_ ? Wide{count_} : sent_bits_) * kPicosecondsMicro / rate_micro_;
 }
 
-// A record of the reader and its time from the start of the capture.
-Result<bool> Player::read(Frame& frame, Wide& offset_ps) {
-  Record record;
-  const auto got = reader_.next(record);
-  if (!got || !*got) return got;
-
+// From the start of the capture.
+Player::Wide Player::capture_time(const Record& record) {
   if (first_) {
     latest_ns_ = record.timestamp_ns;
     first_ = false;
@@ -115,50 +111,26 @@ Result<bool> Player::read(Frame& frame, Wide& offset_ps) {
     offset_ps_ += Wide{gap_ns} * 1000;
     latest_ns_ = record.timestamp_ns;
   }
-  offset_ps = offset_ps_;
-  frame.bytes = record.bytes;
-  frame.original_length = record.original_length;
-  frame.timestamp_ns = record.timestamp_ns;
-  frame.source = record.source;
-  if (options_.loops > 1) {
-    stored_.push_back({offset_ps_, memory_.size(), record.bytes.size(), record.original_length,
-                       record.timestamp_ns, record.source});
-    memory_.insert(memory_.end(), record.bytes.begin(), record.bytes.end());
-  }
-  return true;
+  return offset_ps_;
 }
 
-// The same from memory, in the second loop and later.
-bool Player::repeat(Frame& frame, Wide& offset_ps) {
-  if (stored_.empty()) return false;
-  if (position_ == stored_.size()) {
-    if (loop_ >= options_.loops) return false;
-    ++loop_;
-    position_ = 0;
-    loop_start_ps_ = Wide{last_time_ps_} + last_wire_ps_;
+Result<void> Player::store(const Record& record, Wide offset_ps) {
+  const uint64_t needed =
+      memory_.size() + record.bytes.size() + (stored_.size() + 1) * sizeof(Stored);
+  if (needed > options_.memory_bytes) {
+    return fail(ExitCode::bad_input,
+                "{} does not fit in memory, where a capture that is played more than once is kept: "
+                "its first {} packets take all {} MiB; play it once, or less of it (a filter).",
+                reader_.path(), stored_.size(), options_.memory_bytes >> 20);
   }
-  const Stored& stored = stored_[position_++];
-  offset_ps = stored.offset_ps;
-  frame.bytes = std::span(memory_).subspan(stored.begin, stored.size);
-  frame.original_length = stored.original_length;
-  frame.timestamp_ns = stored.timestamp_ns;
-  frame.source = stored.source;
-  return true;
+  stored_.push_back({offset_ps, memory_.size(), record.bytes.size(), record.original_length,
+                     record.timestamp_ns, record.source});
+  memory_.insert(memory_.end(), record.bytes.begin(), record.bytes.end());
+  return {};
 }
 
-Result<bool> Player::next(Frame& frame) {
-  Wide offset_ps = 0;
-  if (loop_ == 1) {
-    auto got = read(frame, offset_ps);
-    if (!got) return got;
-    if (!*got) {
-      if (stored_.empty()) return false;
-      ++loop_;
-      loop_start_ps_ = Wide{last_time_ps_} + last_wire_ps_;
-    }
-  }
-  if (loop_ > 1 && !repeat(frame, offset_ps)) return false;
-
+// Gives the frame its number and its time on the clock.
+Result<void> Player::send(Frame& frame, Wide offset_ps) {
   const Wide time_ps = options_.rate ? rate_time() : loop_start_ps_ + offset_ps;
   if (time_ps >= kEndOfTime) {
     return fail(
@@ -168,12 +140,82 @@ Result<bool> Player::next(Frame& frame) {
         count_ + 1, reader_.path());
   }
   frame.id = ++count_;
-  frame.time_ps = static_cast<uint64_t>(time_ps);
-  const uint64_t bits = wire_bits(frame.bytes.size());
-  sent_bits_ += bits;
-  last_time_ps_ = frame.time_ps;
-  last_wire_ps_ = wire_ps(bits, options_.link_gbps);
-  return true;
+  frame.time_ps = last_time_ps_ = static_cast<uint64_t>(time_ps);
+  last_bits_ = wire_bits(frame.bytes.size());
+  sent_bits_ += last_bits_;
+  return {};
+}
+
+void Player::start_loop() {
+  ++loop_;
+  position_ = 0;
+  loop_start_ps_ = Wide{last_time_ps_} + wire_ps(last_bits_, options_.link_gbps);
+}
+
+// From the capture, in the first loop.
+Result<size_t> Player::read(std::span<Frame> frames) {
+  const auto got =
+      reader_.next_burst(std::span(records_).first(std::min(frames.size(), records_.size())));
+  if (!got) return got;
+  for (size_t i = 0; i < *got; ++i) {
+    const Record& record = records_[i];
+    const Wide offset_ps = capture_time(record);
+    Frame& frame = frames[i];
+    frame.bytes = record.bytes;
+    frame.original_length = record.original_length;
+    frame.timestamp_ns = record.timestamp_ns;
+    frame.source = record.source;
+    auto sent = options_.loops > 1 ? store(record, offset_ps) : Result<void>();
+    if (sent) sent = send(frame, offset_ps);
+    if (!sent) {
+      failure_ = sent.error();
+      return i;
+    }
+  }
+  return got;
+}
+
+// From memory, in the second loop and later.
+size_t Player::repeat(std::span<Frame> frames) {
+  size_t count = 0;
+  while (count < frames.size() && !stored_.empty()) {
+    if (position_ == stored_.size()) {
+      if (loop_ >= options_.loops) break;
+      start_loop();
+    }
+    const Stored& stored = stored_[position_++];
+    Frame& frame = frames[count];
+    frame.bytes = std::span(memory_).subspan(stored.begin, stored.size);
+    frame.original_length = stored.original_length;
+    frame.timestamp_ns = stored.timestamp_ns;
+    frame.source = stored.source;
+    if (auto sent = send(frame, stored.offset_ps); !sent) {
+      failure_ = sent.error();
+      break;
+    }
+    ++count;
+  }
+  return count;
+}
+
+Result<size_t> Player::next_burst(std::span<Frame> frames) {
+  if (failure_) return tl::unexpected<Error>(*failure_);
+  auto got = size_t{0};
+  if (loop_ == 1) {
+    const auto read_now = read(frames);
+    if (!read_now) return read_now;
+    got = *read_now;
+    if (got == 0 && !failure_ && !stored_.empty()) start_loop();
+  }
+  if (loop_ > 1) got = repeat(frames);
+  if (got == 0 && failure_) return tl::unexpected<Error>(*failure_);
+  return got;
+}
+
+Result<bool> Player::next(Frame& frame) {
+  const auto got = next_burst({&frame, 1});
+  if (!got) return tl::unexpected<Error>(got.error());
+  return *got == 1;
 }
 
 }  // namespace xnic::traces

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -36,6 +37,7 @@ struct PlayerOptions {
   uint64_t loops = 1;                   // how often the capture is played, at least 1
   std::optional<Rate> rate = {};        // none: the capture's timestamps
   double link_gbps = 100;               // above 0
+  uint64_t memory_bytes = UINT64_MAX;   // that more than one loop may take
 };
 
 // A packet on its way to the port.
@@ -58,8 +60,11 @@ class Player {
   Player(Reader& reader, const PlayerOptions& options);
 
   // True with the next frame, false at the end. Errors: the reader's, and bad_input for a run that
-  // is too long for the clock (kEndOfTime).
+  // is too long for the clock (kEndOfTime) or for PlayerOptions::memory_bytes.
   Result<bool> next(Frame& frame);
+  // The same for as many frames as are at hand, at most `frames` holds and at least one, all valid
+  // until the next call; 0 at the end.
+  Result<size_t> next_burst(std::span<Frame> frames);
 
   // Of the capture, however often it is played.
   uint64_t backwards() const { return backwards_; }
@@ -77,8 +82,12 @@ class Player {
     uint32_t source;
   };
 
-  Result<bool> read(Frame& frame, Wide& offset_ps);
-  bool repeat(Frame& frame, Wide& offset_ps);
+  Result<size_t> read(std::span<Frame> frames);
+  size_t repeat(std::span<Frame> frames);
+  Wide capture_time(const Record& record);
+  Result<void> store(const Record& record, Wide offset_ps);
+  Result<void> send(Frame& frame, Wide offset_ps);
+  void start_loop();
   Wide rate_time() const;
 
   Reader& reader_;
@@ -90,7 +99,9 @@ class Player {
   Wide sent_bits_ = 0;  // on the wire, of the frames given
   Wide loop_start_ps_ = 0;
   uint64_t last_time_ps_ = 0;
-  uint64_t last_wire_ps_ = 0;
+  uint64_t last_bits_ = 0;  // on the wire, of the last frame
+  std::array<Record, 64> records_;
+  std::optional<Error> failure_;  // of a frame behind those that were given
 
   bool first_ = true;
   int64_t latest_ns_ = 0;  // the timestamp that counts as the last one

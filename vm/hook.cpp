@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "vm/prologue.h"
 #include "vm/section.h"
 
 namespace xnic::vm {
@@ -59,32 +60,85 @@ Hook::Tcx Hook::tcx_of(uint32_t code) {
   }
 }
 
-HookStatistics& Hook::statistics_of(const std::shared_ptr<const Program>& program) {
-  const auto found = std::ranges::find(runs_, program, &ProgramRuns::program);
-  if (found != runs_.end()) return found->statistics;
-  return runs_.emplace_back(ProgramRuns{program, {}}).statistics;
+void Hook::prefetch(std::span<const Waiting> waiting) const {
+  const Program* first =
+      tcx_.attached().empty() ? single_.program.get() : tcx_.attached().front().program.get();
+  const Prologue* prologue = first == nullptr ? nullptr : first->prologue();
+  if (prologue == nullptr) return;
+  constexpr size_t kAtOnce = 32;
+  std::array<uint64_t, kAtOnce> handles;
+  for (; !waiting.empty(); waiting = waiting.subspan(std::min(waiting.size(), kAtOnce))) {
+    const auto now = waiting.first(std::min(waiting.size(), kAtOnce));
+    for (size_t i = 0; i < now.size(); ++i) {
+      handles[i] = prologue->fetch_bucket(*now[i].packet, *now[i].environment);
+    }
+    for (size_t i = 0; i < now.size(); ++i) prologue->fetch_entry(handles[i]);
+  }
+}
+
+Hook::Counters& Hook::counters_of(const std::shared_ptr<const Program>& program) {
+  const auto found = std::ranges::find(counters_, program, &Counters::program);
+  if (found != counters_.end()) return *found;
+  return counters_.emplace_back(Counters{.program = program});
+}
+
+HookStatistics Hook::Counters::statistics() const {
+  HookStatistics statistics{
+      .runs = runs, .faults = faults, .instructions = instructions, .verdicts = {}};
+  const ProgramType& type = *find_program_type(program->type());
+  for (uint32_t code = 0; code < codes.size(); ++code) {
+    if (codes[code] != 0) statistics.verdicts[type.verdict_name(code)] += codes[code];
+  }
+  return statistics;
 }
 
 std::vector<Hook::ProgramRuns> Hook::program_runs() const {
-  std::vector<ProgramRuns> runs = runs_;
-  const auto add = [&](const std::shared_ptr<const Program>& program) {
+  std::vector<ProgramRuns> runs;
+  for (const Counters& one : counters_) runs.push_back({one.program, one.statistics()});
+  const auto add_attached = [&](const std::shared_ptr<const Program>& program) {
     const bool known = std::ranges::find(runs, program, &ProgramRuns::program) != runs.end();
     if (program != nullptr && !known) runs.push_back({program, {}});
   };
-  for (const Attached& one : tcx_.attached()) add(one.program);
-  add(single_.program);
+  for (const Attached& one : tcx_.attached()) add_attached(one.program);
+  add_attached(single_.program);
   return runs;
 }
 
 HookStatistics Hook::statistics() const {
   HookStatistics sum;
-  for (const ProgramRuns& one : runs_) {
+  for (const ProgramRuns& one : program_runs()) {
     sum.runs += one.statistics.runs;
     sum.faults += one.statistics.faults;
     sum.instructions += one.statistics.instructions;
     for (const auto& [verdict, count] : one.statistics.verdicts) sum.verdicts[verdict] += count;
   }
   return sum;
+}
+
+std::vector<std::string> Hook::faults() const {
+  std::vector<std::string> sentences;
+  for (const FaultSeen& fault : faults_) sentences.push_back(fault.sentence);
+  return sentences;
+}
+
+Hook Hook::fresh_copy() const {
+  Hook copy = *this;
+  copy.counters_.clear();
+  copy.faults_.clear();
+  return copy;
+}
+
+void Hook::add(const Hook& copy) {
+  for (const Counters& theirs : copy.counters_) {
+    Counters& ours = counters_of(theirs.program);
+    ours.runs += theirs.runs;
+    ours.faults += theirs.faults;
+    ours.instructions += theirs.instructions;
+    for (size_t i = 0; i < kCodesCounted; ++i) ours.codes[i] += theirs.codes[i];
+  }
+  faults_.insert(faults_.end(), copy.faults_.begin(), copy.faults_.end());
+  std::ranges::stable_sort(faults_, {}, &FaultSeen::packet_id);
+  if (faults_.size() > kFaultsKept) faults_.resize(kFaultsKept);
 }
 
 uint32_t Hook::classify(const TcFilter& filter, uint32_t code, Packet& packet) {
@@ -101,46 +155,46 @@ uint32_t Hook::classify(const TcFilter& filter, uint32_t code, Packet& packet) {
   return code;
 }
 
-HookResult Hook::run_one(const std::shared_ptr<const Program>& program, const TcFilter& filter,
-                         Packet& packet, Environment& environment) {
+void Hook::note_fault(const Invocation& invocation) {
+  if (faults_.size() >= kFaultsKept) return;
+  const uint64_t packet_id = invocation.packet.id;
+  faults_.push_back({packet_id, fmt::format("packet {}, {}: {}", packet_id, hook_name(point_),
+                                            invocation.fault->message)});
+}
+
+// Written where it stays: to copy what was just written in parts stalls the CPU.
+void Hook::run_one(const std::shared_ptr<const Program>& program, const TcFilter& filter,
+                   Invocation& invocation, HookResult& result) {
+  Packet& packet = invocation.packet;
   const ProgramType& type = *find_program_type(program->type());
-  HookStatistics& statistics = statistics_of(program);
-  HookResult result;
+  Counters& counters = counters_of(program);
   result.length_in = packet.length();
   const bool classic = type.type == BPF_PROG_TYPE_SCHED_CLS && &filter != &kDirect;
   if (classic) packet.skb.tc_classid = filter.classid & TC_H_MIN_MASK;
 
-  Invocation invocation{.packet = packet, .environment = environment};
-  const auto start = environment.counts_runs ? Clock::now() : Clock::time_point();
+  const bool counts_runs = invocation.environment.counts_runs;
+  const auto start = counts_runs ? Clock::now() : Clock::time_point();
   const uint64_t r0 = program->code().run(invocation);
-  if (environment.counts_runs) program->count_run(Clock::now() - start);
+  if (counts_runs) program->count_run(Clock::now() - start);
 
-  if (environment.clone) {
-    for (const Clone& clone : invocation.clones) environment.clone(*clone.packet, clone.to);
-  }
   result.length_out = packet.length();
   result.instructions = invocation.instructions;
-  result.redirect = invocation.redirect;
-  statistics.runs++;
-  statistics.instructions += invocation.instructions;
-  if (invocation.fault) {
+  ++counters.runs;
+  counters.instructions += invocation.instructions;
+  result.fault = invocation.fault.has_value();
+  if (result.fault) {
     // The packet is aborted: XDP_ABORTED, or TC_ACT_SHOT, which is all that tc knows.
-    result.fault = true;
     result.code = type.type == BPF_PROG_TYPE_XDP ? XDP_ABORTED : TC_ACT_SHOT;
     result.action = Action::aborted;
-    statistics.faults++;
-    if (faults_.size() < kFaultsKept) {
-      faults_.push_back(fmt::format("packet {}, {}: {}", packet.id, hook_name(point_),
-                                    invocation.fault->message));
-    }
+    ++counters.faults;
+    note_fault(invocation);
   } else {
     result.code = static_cast<uint32_t>(r0);
     if (classic) result.code = classify(filter, result.code, packet);
     result.action = type.action(result.code);
   }
   result.verdict = type.verdict_name(result.code);
-  statistics.verdicts[result.verdict]++;
-  return result;
+  ++counters.codes[std::min<size_t>(result.code, kCodesCounted - 1)];
 }
 
 }  // namespace xnic::vm

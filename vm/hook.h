@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,7 +31,7 @@ std::optional<HookPoint> hook_of_section(std::string_view section);
 // The program type that attaches there.
 bpf_prog_type hook_program_type(HookPoint point);
 
-// What one run of a hook did to one packet.
+// What one run of a hook did to one packet. Where to, the Invocation's redirect says.
 struct HookResult {
   Action action = Action::pass;
   std::string_view verdict;  // static string, "XDP_DROP"
@@ -38,7 +39,6 @@ struct HookResult {
   uint32_t length_in = 0;    // bytes
   uint32_t length_out = 0;   // bytes
   uint64_t instructions = 0;
-  Redirect redirect;
   bool fault = false;
 };
 
@@ -82,26 +82,38 @@ class Hook {
   // Runs the attached programs on the packet until one decides, and gives what that one did;
   // `visit` sees each: (const Program&, const HookResult&). A tcx program decides by TC_ACT_OK,
   // TC_ACT_SHOT and TC_ACT_REDIRECT; TC_ACT_UNSPEC (TCX_NEXT) leads to the next of tcx, any other
-  // code to the classic filter. Where nobody decides, the packet passes.
+  // code to the classic filter. Where nobody decides, the packet passes. The invocation is a fresh
+  // one; redirect and clones are left in it.
   template <class Visit>
-  HookResult run(Packet& packet, Environment& environment, Visit visit) {
+  HookResult run(Invocation& invocation, Visit visit) {
     HookResult result;
     for (const Attached& one : tcx_.attached()) {
-      result = run_one(one.program, kDirect, packet, environment);
+      run_one(one.program, kDirect, invocation, result);
       const Tcx next = result.fault ? Tcx::decided : tcx_of(result.code);
       if (next != Tcx::decided) result.action = Action::pass;
       visit(*one.program, result);
       if (next == Tcx::decided) return result;
+      invocation.begin_again();
       if (next == Tcx::classic) break;
     }
     if (single_.program != nullptr) {
-      result = run_one(single_.program, filter_, packet, environment);
+      run_one(single_.program, filter_, invocation, result);
       visit(*single_.program, result);
     }
     return result;
   }
+  // A packet that waits for this hook, and the machine that it will see.
+  struct Waiting {
+    Packet* packet;
+    Environment* environment;
+  };
+  // Starts fetching what runs here for these packets will look up first. Changes nothing. Some 32
+  // packets at a time fit the caches.
+  void prefetch(std::span<const Waiting> waiting) const;
+
   HookResult run(Packet& packet, Environment& environment) {
-    return run(packet, environment, [](const Program&, const HookResult&) {});
+    Invocation invocation(packet, environment);
+    return run(invocation, [](const Program&, const HookResult&) {});
   }
 
   // What one program did here.
@@ -114,24 +126,45 @@ class Hook {
   // All programs together.
   HookStatistics statistics() const;
   // Sentences of the first faults, at most 16.
-  const std::vector<std::string>& faults() const { return faults_; }
+  std::vector<std::string> faults() const;
+  // The same programs, which have not run: for a thread of its own.
+  Hook fresh_copy() const;
+  // Counts as its own what such a copy counted; packets of lower ids were there earlier.
+  void add(const Hook& copy);
 
  private:
   enum class Tcx : uint8_t { decided, next, classic };
   static constexpr TcFilter kDirect = {};
   static Tcx tcx_of(uint32_t code);
-  HookResult run_one(const std::shared_ptr<const Program>& program, const TcFilter& filter,
-                     Packet& packet, Environment& environment);
+  // Programs give few codes; the last counter is that of all others, which have one name.
+  static constexpr size_t kCodesCounted = 16;
+  struct Counters {
+    std::shared_ptr<const Program> program;
+    uint64_t runs = 0;
+    uint64_t faults = 0;
+    uint64_t instructions = 0;
+    std::array<uint64_t, kCodesCounted> codes{};
+
+    HookStatistics statistics() const;
+  };
+  struct FaultSeen {
+    uint64_t packet_id;
+    std::string sentence;
+  };
+
+  void run_one(const std::shared_ptr<const Program>& program, const TcFilter& filter,
+               Invocation& invocation, HookResult& result);
+  void note_fault(const Invocation& invocation);
   // What the filter makes of its program's code, and the class it gives the packet.
   static uint32_t classify(const TcFilter& filter, uint32_t code, Packet& packet);
-  HookStatistics& statistics_of(const std::shared_ptr<const Program>& program);
+  Counters& counters_of(const std::shared_ptr<const Program>& program);
 
   HookPoint point_;
   Attached single_;
   TcFilter filter_;
   AttachPoint tcx_;
-  std::vector<ProgramRuns> runs_;
-  std::vector<std::string> faults_;
+  std::vector<Counters> counters_;
+  std::vector<FaultSeen> faults_;  // in the order of the packets
 };
 
 // The hooks of one device, by HookPoint.

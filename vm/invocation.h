@@ -58,8 +58,6 @@ struct Environment {
   // Told of a fault where no hook runs: in a timer's callback, in the program of a devmap or cpumap
   // entry. May be empty.
   std::function<void(const Fault&)> fault{};
-  // Receives each copy that bpf_clone_redirect sends, once its program has ended. May be empty.
-  std::function<void(const Packet&, const Redirect&)> clone{};
 };
 
 // What the last bpf_redirect* left behind; read by the hook when the program returns REDIRECT.
@@ -111,10 +109,21 @@ class Callbacks {
 
 // One run of a program on one packet: all that the run may touch, and what it leaves.
 struct Invocation {
+  // Not an aggregate, of which compilers would clear all bytes first.
+  Invocation(Packet& on, Environment& machine) : packet(on), environment(machine) {}
+
+  // Lets another program run on the packet. Clones stay.
+  void begin_again() {
+    redirect = {};
+    instructions = 0;
+    fault.reset();
+    held_lock = 0;
+  }
+
   Packet& packet;
   Environment& environment;
   Redirect redirect{};
-  std::vector<Clone> clones{};
+  std::vector<Clone> clones{};  // made by bpf_clone_redirect, to be sent when the hook has run
   // eBPF instructions executed, ld_imm64 counted once, as every engine counts them.
   uint64_t instructions = 0;
   std::optional<Fault> fault{};

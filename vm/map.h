@@ -63,6 +63,11 @@ struct DirectLookup {
   uint64_t cpu_stride = 0;  // bytes; 0 where all CPUs share the values
   uint8_t* (*function)(void* table, const uint8_t* key, uint32_t cpu) = nullptr;
   void* table = nullptr;
+  // Starts fetching what function() will touch first, and gives a handle of which the low 6 bits
+  // are zero, all 64 if that is all there is to fetch. With the handle, once the first part is
+  // there, prefetch_entry() starts fetching what that leads to. Null if there is nothing to gain.
+  uint64_t (*prefetch)(void* table, const uint8_t* key) = nullptr;
+  void (*prefetch_entry)(void* table, uint64_t handle) = nullptr;
 };
 
 // A BPF map: the kernel's meaning of keys, values, flags and errors. Two faces:

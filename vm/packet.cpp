@@ -9,6 +9,8 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <memory>
+#include <new>
 
 #include "vm/checksum.h"
 
@@ -47,7 +49,9 @@ void Packet::assign(std::span<const uint8_t> frame, PacketLayout layout) {
   ingress_ifindex = rx_queue_index = ifindex = rx_hash = rx_hash_type = 0;
   rx_timestamp_ns.reset();
   rx_vlan.reset();
-  skb = {};
+  // In place: compilers clear a fresh one to be assigned slowly, and every packet comes by here.
+  std::destroy_at(&skb);
+  ::new (static_cast<void*>(&skb)) SkbFields;
   headers = {.mac = offset_from_start(0), .network = offset_from_start(kEthernetHeader)};
 }
 

@@ -17,6 +17,7 @@ namespace xnic::vm {
 
 struct Invocation;
 class Program;
+class Prologue;
 class Btf;
 
 // What BPF_PROG_LOAD asks for, copied out of user memory, nothing checked yet.
@@ -87,6 +88,9 @@ class Program : public std::enable_shared_from_this<Program> {
   const Code& code() const { return *code_; }
   // Called once by the Kernel, before the program is shared.
   void set_code(std::unique_ptr<Code> code) { code_ = std::move(code); }
+  // What may run ahead of it (vm/prologue.h); null without one.
+  const Prologue* prologue() const { return prologue_.get(); }
+  void set_prologue(std::shared_ptr<const Prologue> prologue) { prologue_ = std::move(prologue); }
 
   uint32_t id = 0;            // given by the Kernel
   uint64_t load_time_ns = 0;  // simulated
@@ -107,6 +111,7 @@ class Program : public std::enable_shared_from_this<Program> {
   std::vector<std::shared_ptr<Map>> maps_;
   std::vector<std::shared_ptr<Map>> bound_maps_;
   std::unique_ptr<Code> code_;
+  std::shared_ptr<const Prologue> prologue_;
   mutable uint64_t run_count_ = 0;
   mutable std::chrono::nanoseconds run_time_{};
   std::array<uint8_t, 8> tag_{};
@@ -116,8 +121,8 @@ class Program : public std::enable_shared_from_this<Program> {
   Proof proof_;
 };
 
-// "instruction 12 (r0 = *(u32 *)(r1 +4))", and " at file:line:column" behind it where BTF line info has
-// it.
+// "instruction 12 (r0 = *(u32 *)(r1 +4))", and " at file:line:column" behind it where BTF line info
+// has it.
 std::string describe_instruction(const Program& program, uint32_t index);
 
 }  // namespace xnic::vm

@@ -95,7 +95,7 @@ int run_repeatedly(Kernel& kernel, const Program& program, Packet& packet, uint3
   const bool counts = kernel.stats_enabled();
   const auto start = std::chrono::steady_clock::now();
   for (uint32_t i = 0; i < repeat; i++) {
-    Invocation invocation{.packet = packet, .environment = kernel.environment()};
+    Invocation invocation(packet, kernel.environment());
     code = static_cast<uint32_t>(program.code().run(invocation));
     if (invocation.fault) return -EFAULT;
   }

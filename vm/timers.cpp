@@ -116,7 +116,7 @@ void Timers::fire(uint64_t number, Timer& timer, Environment& environment, uint6
   // The callback may delete the entry, or replace the program.
   const std::shared_ptr<const Program> program = timer.program;
   const std::vector<uint8_t> key = timer.key;
-  Invocation invocation{.packet = *no_packet_, .environment = environment};
+  Invocation invocation(*no_packet_, environment);
   running_ = number;
   run_callback(*program, invocation, timer.function, *timer.map, key, timer.value);
   running_ = 0;

@@ -19,6 +19,7 @@
 #include "sim/departures.h"
 #include "sim/events.h"
 #include "sim/net_file.h"
+#include "sim/one_thread.h"
 #include "sim/progress.h"
 #include "sim/recorder.h"
 #include "sim/report.h"
@@ -98,15 +99,34 @@ Result<std::unique_ptr<EventReader>> make_event_reader(const RunArguments& a, vm
 class NoRecord : public OutcomeSink {
  public:
   void done(const vm::Packet&, const Outcome&) override {}
+  bool wants_packets() const override { return false; }
 };
+
+// Of the machine that this runs on, in bytes.
+uint64_t half_of_memory() {
+  const long pages = sysconf(_SC_PHYS_PAGES);
+  const long page = sysconf(_SC_PAGESIZE);
+  return pages <= 0 || page <= 0 ? UINT64_MAX
+                                 : static_cast<uint64_t>(pages) / 2 * static_cast<uint64_t>(page);
+}
+
+// Why --threads is not followed, a clause; empty if it is.
+std::string why_one_thread(const RunArguments& a, const Attachments& attachments) {
+  if (!a.events.empty()) return "--events tells of records in the order of the packets";
+  if (!a.sockets.empty()) return "--xsk writes packets in their order";
+  return one_thread_reason(attachments);
+}
 
 // Faults that no hook counts: in callbacks of timers, in programs of devmap and cpumap entries.
 struct OtherFaults {
   uint64_t count = 0;
   std::vector<std::string> first;
 
+  std::mutex mutex;  // of threads that run packets
+
   void note(const vm::Fault& fault) {
     constexpr size_t kNamed = 16;
+    const std::lock_guard lock(mutex);
     if (count++ < kNamed) first.push_back("fault: " + fault.message);
   }
 };
@@ -170,9 +190,15 @@ Result<ExitCode> run(const RunArguments& a, const std::string& command) {
                 "model the capture's timestamps are the clock");
   }
   if (a.loops == 0) return fail(ExitCode::usage, "--loop 0: give at least 1");
+  if (a.threads == 0) return fail(ExitCode::usage, "--threads 0: give at least 1");
+  if (a.threads > 1 && !a.untimed) {
+    return fail(ExitCode::usage,
+                "--threads needs --untimed: the timing model's events happen one after another");
+  }
   const auto max_gap = parse_nanoseconds(a.max_gap);
   if (!max_gap) return tl::unexpected(max_gap.error());
-  traces::PlayerOptions player_options{.max_gap_ns = *max_gap, .loops = a.loops};
+  traces::PlayerOptions player_options{
+      .max_gap_ns = *max_gap, .loops = a.loops, .memory_bytes = half_of_memory()};
   if (!a.rate.empty()) {
     const auto rate = traces::parse_rate(a.rate);
     if (!rate) return tl::unexpected(rate.error());
@@ -242,21 +268,22 @@ Result<ExitCode> run(const RunArguments& a, const std::string& command) {
   // A capture that is played once at its own pace keeps its timestamps in the output.
   const bool own_time = a.loops == 1 && a.rate.empty();
   std::optional<int64_t> first_ns;
-  const FrameSource source = [&](traces::Frame& frame) -> Result<bool> {
+  const FrameSource source = [&](std::span<traces::Frame> frames) -> Result<size_t> {
     if (recorder != nullptr && recorder->error()) return tl::unexpected(*recorder->error());
-    auto more = player.next(frame);
-    if (!more || !*more) return more;
-    progress.step(reader.bytes());
+    const auto got = player.next_burst(frames);
+    if (!got || *got == 0) return got;
+    progress.step(*got, reader.bytes());
     if (!first_ns) {
-      first_ns = frame.timestamp_ns;
+      first_ns = frames.front().timestamp_ns;
       departures->set_start(*first_ns);
       sockets->set_start(*first_ns);
     }
-    if (recorder != nullptr) {
+    if (recorder == nullptr) return got;
+    for (const traces::Frame& frame : frames.first(*got)) {
       const auto simulated_ns = static_cast<int64_t>(frame.time_ps / 1000);
       recorder->starts(frame, own_time ? frame.timestamp_ns : *first_ns + simulated_ns);
     }
-    return true;
+    return got;
   };
   RunOptions options{
       .profile = *profile,
@@ -280,6 +307,14 @@ Result<ExitCode> run(const RunArguments& a, const std::string& command) {
     sockets->received(packet, socket, time_ps);
   };
   options.entrances = captures->entrances;
+  options.threads = a.threads;
+  if (a.threads > 1) {
+    if (const std::string reason = why_one_thread(a, *attachments); !reason.empty()) {
+      options.threads = 1;
+      report.warnings.push_back(
+          fmt::format("--threads {}: one thread runs all packets, since {}", a.threads, reason));
+    }
+  }
   const auto start = std::chrono::steady_clock::now();
   auto summary = a.untimed ? run_untimed(source, attachments->hooks, options, *departures)
                            : run_timed(source, attachments->hooks, options, *departures);

@@ -67,6 +67,11 @@ void describe(CLI::App& app, RunArguments& a) {
   add_set(app, a.changes);
   app.add_flag("--untimed", a.untimed,
                "no timing model: the capture's timestamps are the clock; same hooks, same meaning");
+  app.add_option("--threads", a.threads,
+                 "with --untimed: run programs on N threads, packets spread by their RSS queue's "
+                 "CPU; same results if programs keep state by flow or by CPU")
+      ->type_name("N")
+      ->check(unsigned_number());
   app.add_option("--rate", a.rate,
                  "send at this pace, all captures together, and let drops be real")
       ->type_name("10Gbps|14.88Mpps|100%");

@@ -26,6 +26,7 @@ struct RunArguments {
   uint64_t loops = 1;
   uint64_t seed = 0;
   uint32_t mtu = 0;
+  uint32_t threads = 1;
   std::string engine = "jit";
   std::string bpffs;
   std::string output;

@@ -53,7 +53,7 @@ constexpr std::array kSizes = {BPF_B, BPF_H, BPF_W, BPF_DW};
 
 uint64_t run(vm::Engine& engine, const vm::Program& program, vm::Packet& packet) {
   vm::Environment environment;
-  vm::Invocation invocation{.packet = packet, .environment = environment};
+  vm::Invocation invocation(packet, environment);
   const uint64_t r0 = engine.compile(program)->run(invocation);
   EXPECT_FALSE(invocation.fault) << invocation.fault->message;
   return r0;

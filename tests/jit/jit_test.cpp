@@ -21,7 +21,7 @@ struct Outcome {
 
 Outcome run(vm::Engine& engine, const vm::Program& program, vm::Packet& packet) {
   vm::Environment environment;
-  vm::Invocation invocation{.packet = packet, .environment = environment};
+  vm::Invocation invocation(packet, environment);
   const uint64_t r0 = engine.compile(program)->run(invocation);
   if (invocation.fault) return {0, invocation.instructions, invocation.fault->message};
   return {r0, invocation.instructions, {}};
@@ -311,7 +311,7 @@ TEST(Jit, CodeOutlivesItsEngine) {
   std::unique_ptr<vm::Code> code = jit::JitEngine().compile(**program);
   vm::Packet packet;
   vm::Environment environment;
-  vm::Invocation invocation{.packet = packet, .environment = environment};
+  vm::Invocation invocation(packet, environment);
   EXPECT_EQ(code->run(invocation), 2u);
   EXPECT_EQ(invocation.instructions, 2u);
 }

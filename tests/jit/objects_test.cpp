@@ -11,6 +11,7 @@
 #include "vm/invocation.h"
 #include "vm/kernel.h"
 #include "vm/loader.h"
+#include "vm/prologue.h"
 
 namespace xnic::test {
 namespace {
@@ -74,7 +75,7 @@ class Machine {
     }
     vm::Environment& environment = kernel_.environment();
     environment.now_ns += 1000;
-    vm::Invocation invocation{.packet = packet, .environment = environment};
+    vm::Invocation invocation(packet, environment);
     Answer answer;
     answer.r0 = program.code().run(invocation);
     answer.instructions = invocation.instructions;
@@ -86,6 +87,16 @@ class Machine {
     answer.redirect = invocation.redirect.ifindex;
     answer.clones = invocation.clones.size();
     return answer;
+  }
+
+  // Whether it fetched anything for the packet, which it must leave as it was.
+  bool run_prologue(const vm::Prologue& prologue, const Bytes& frame) {
+    vm::Packet packet(frame);
+    packet.ingress_ifindex = packet.ifindex = vm::kNicIfindex;
+    const uint64_t handle = prologue.fetch_bucket(packet, kernel_.environment());
+    prologue.fetch_entry(handle);
+    EXPECT_EQ(packet.bytes(), frame);
+    return handle != 0;
   }
 
   // All entries of all maps, and what maps without keys hold.
@@ -157,6 +168,44 @@ TEST_P(Objects, DoTheSameAsMachineCode) {
   }
   EXPECT_EQ(counted.maps(), expected.maps());
   EXPECT_EQ(fast.maps(), expected.maps());
+}
+
+// A prologue runs ahead for all packets and once more before each: nobody sees that it did.
+TEST_P(Objects, DoTheSameBehindAPrologue) {
+  jit::JitEngine engine;
+  vm::Interpreter interpreter;
+  Machine expected(GetParam(), engine);
+  Machine ahead(GetParam(), engine);
+  ASSERT_EQ(expected.why_not + ahead.why_not, "");
+  const std::vector<Bytes> packets = frames();
+  for (size_t i = 0; i < ahead.programs(); ++i) {
+    const vm::LoadedProgram& program = ahead.program(i);
+    const auto compiled = vm::Prologue::of(*program.program, engine, 2, 0);
+    const auto interpreted = vm::Prologue::of(*program.program, interpreter, 2, 0);
+    ASSERT_EQ(compiled == nullptr, interpreted == nullptr) << program.name;
+    for (const Bytes& packet : packets) {
+      if (compiled == nullptr) continue;
+      ASSERT_EQ(ahead.run_prologue(*compiled, packet), ahead.run_prologue(*interpreted, packet))
+          << program.name;
+    }
+    for (const Bytes& packet : packets) {
+      const Machine::Answer wanted = expected.run(i, packet);
+      if (compiled != nullptr) ahead.run_prologue(*compiled, packet);
+      ASSERT_EQ(ahead.run(i, packet), wanted) << program.name;
+    }
+  }
+  EXPECT_EQ(ahead.maps(), expected.maps());
+}
+
+TEST(Prologues, ExistForProgramsThatLookUpWhatThePacketSays) {
+  jit::JitEngine engine;
+  Machine machine(std::string(XNIC_OBJECTS) + "/map_kinds.o", engine);
+  ASSERT_EQ(machine.why_not, "");
+  size_t with_prologue = 0;
+  for (size_t i = 0; i < machine.programs(); ++i) {
+    with_prologue += vm::Prologue::of(*machine.program(i).program, engine, 2, 0) != nullptr;
+  }
+  EXPECT_GT(with_prologue, 0u);
 }
 
 std::vector<std::string> objects() {

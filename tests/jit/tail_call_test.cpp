@@ -59,7 +59,7 @@ class JitTailCalls : public testing::Test {
   }
   static uint64_t run(const vm::Program& program, vm::Packet& packet) {
     vm::Environment environment;
-    vm::Invocation invocation{.packet = packet, .environment = environment};
+    vm::Invocation invocation(packet, environment);
     return program.code().run(invocation);
   }
 

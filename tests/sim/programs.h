@@ -140,14 +140,17 @@ inline std::vector<Sent> random_traffic(size_t count, uint64_t mean_gap_ps, uint
 }
 
 inline FrameSource source_of(const std::vector<Sent>& traffic) {
-  return [&traffic, next = size_t{0}](traces::Frame& frame) mutable -> Result<bool> {
-    if (next == traffic.size()) return false;
-    const Sent& sent = traffic[next++];
-    frame.id = next;
-    frame.time_ps = sent.time_ps;
-    frame.bytes = sent.bytes;
-    frame.original_length = static_cast<uint32_t>(sent.bytes.size());
-    return true;
+  return [&traffic, next = size_t{0}](std::span<traces::Frame> frames) mutable -> Result<size_t> {
+    size_t count = 0;
+    for (; count < frames.size() && next < traffic.size(); ++count) {
+      const Sent& sent = traffic[next++];
+      traces::Frame& frame = frames[count];
+      frame.id = next;
+      frame.time_ps = sent.time_ps;
+      frame.bytes = sent.bytes;
+      frame.original_length = static_cast<uint32_t>(sent.bytes.size());
+    }
+    return count;
   };
 }
 

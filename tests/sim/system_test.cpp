@@ -183,7 +183,7 @@ TEST(System, ARunTooLongForTheClockIsAnError) {
 TEST(System, AnErrorOfTheSourceEndsTheRun) {
   Hooks hooks = no_hooks();
   KeepingSink sink;
-  const FrameSource broken = [](traces::Frame&) -> Result<bool> {
+  const FrameSource broken = [](std::span<traces::Frame>) -> Result<size_t> {
     return fail(ExitCode::bad_input, "The capture is cut.");
   };
   const auto summary = run_timed(broken, hooks, options(), sink);

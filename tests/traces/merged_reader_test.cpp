@@ -52,6 +52,24 @@ TEST_F(MergedReaderTest, GivesRecordsByTimeAndOfEqualTimesTheFirstCapturesFirst)
   EXPECT_EQ(read(), (std::vector<Got>{{0, 0}, {1, 1}, {0, 5}, {1, 5}, {1, 6}, {0, 9}, {1, 20}}));
 }
 
+TEST_F(MergedReaderTest, GivesTheSameInBursts) {
+  for (const size_t captures : {1, 2}) {
+    readers_.clear();
+    for (size_t i = 0; i < captures; ++i) add({0, 5, 9, static_cast<int64_t>(10 + i)});
+    MergedReader merged(std::move(readers_));
+    std::vector<Record> records(3);
+    std::vector<int64_t> all;
+    for (size_t got = 1; got != 0;) {
+      got = merged.next_burst(records).value();
+      for (size_t i = 0; i < got; ++i) all.push_back(records[i].timestamp_ns - kStart);
+      EXPECT_EQ(merged.packets(), all.size());
+      EXPECT_EQ(merged.bytes(), 60 * all.size());
+    }
+    EXPECT_TRUE(std::ranges::is_sorted(all));
+    EXPECT_EQ(all.size(), 4 * captures);
+  }
+}
+
 TEST_F(MergedReaderTest, KeepsTheOrderOfACaptureWhoseTimesGoBack) {
   add({10, 2, 12});
   add({5, 11});
@@ -59,7 +77,8 @@ TEST_F(MergedReaderTest, KeepsTheOrderOfACaptureWhoseTimesGoBack) {
 }
 
 TEST_F(MergedReaderTest, OrdersAsMergecapDoes) {
-  if (std::system("command -v mergecap >/dev/null") != 0) GTEST_SKIP() << "mergecap (package tshark) is not installed.";
+  if (std::system("command -v mergecap >/dev/null") != 0)
+    GTEST_SKIP() << "mergecap (package tshark) is not installed.";
   const std::string folder = XNIC_TRACES_DATA;
   const std::string merged = folder_ / "merged.pcap";
   lines_of("mergecap -F nsecpcap -w " + merged + " " + folder + "/http4.pcap " + folder +

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <tuple>
 
 #include "tests/traces/support.h"
 
@@ -93,6 +94,47 @@ TEST(Player, RepeatsGiveTheSameBytes) {
     EXPECT_EQ(frame.original_length, 60u);
   }
   EXPECT_FALSE(*player.next(frame));
+}
+
+TEST(Player, BurstsOfAnyLengthGiveTheSameFrames) {
+  std::vector<int64_t> at;
+  for (int64_t i = 0; i < 200; ++i) at.push_back(i * i);
+  const auto story = [](const Frame& frame) {
+    return std::tuple(frame.id, frame.time_ps, Bytes(frame.bytes.begin(), frame.bytes.end()),
+                      frame.timestamp_ns, frame.original_length);
+  };
+  for (const uint64_t loops : {1, 3}) {
+    Tape tape(at);
+    Player one_by_one = tape.play({.loops = loops});
+    std::vector<decltype(story(Frame()))> expected;
+    for (Frame frame; *one_by_one.next(frame);) expected.push_back(story(frame));
+    ASSERT_EQ(expected.size(), at.size() * loops);
+    for (const size_t length : {1, 7, 64, 1000}) {
+      Tape again(at);
+      Player player = again.play({.loops = loops});
+      std::vector<Frame> frames(length);
+      std::vector<decltype(story(Frame()))> all;
+      for (size_t got = 1; got != 0;) {
+        got = player.next_burst(frames).value();
+        for (size_t i = 0; i < got; ++i) all.push_back(story(frames[i]));
+      }
+      EXPECT_EQ(all, expected) << length;
+    }
+  }
+}
+
+TEST(Player, ACaptureThatDoesNotFitInMemoryIsPlayedOnceOnly) {
+  Tape tape({0, 1, 2}, 1000);
+  Player once = tape.play({.loops = 1, .memory_bytes = 2000});
+  EXPECT_EQ(times(once).size(), 3u);
+  Tape again({0, 1, 2}, 1000);
+  Player twice = again.play({.loops = 2, .memory_bytes = 2000});
+  Frame frame;
+  EXPECT_TRUE(twice.next(frame).value());
+  const auto second = twice.next(frame);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ExitCode::bad_input);
+  EXPECT_NE(second.error().message.find("does not fit in memory"), std::string::npos);
 }
 
 TEST(Player, AnEmptyCaptureEndsAtOnceHoweverOftenItIsPlayed) {

@@ -22,7 +22,7 @@ struct Outcome {
 
 Outcome run(const vm::Program& program, vm::Packet& packet) {
   vm::Environment environment;
-  vm::Invocation invocation{.packet = packet, .environment = environment};
+  vm::Invocation invocation(packet, environment);
   vm::Interpreter interpreter;
   const uint64_t r0 = interpreter.compile(program)->run(invocation);
   return {r0, invocation.instructions, invocation.fault ? invocation.fault->message : ""};

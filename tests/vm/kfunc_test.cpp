@@ -357,7 +357,7 @@ class MetadataAnswers : public KfuncAgainstKernel {
     const Descriptor program = ours_.load(metadata_program(ours_.ids, map.fd()), kBound);
     EXPECT_EQ(program.error(), 0);
     mark(emulated_, map.fd());
-    vm::Invocation run{.packet = packet, .environment = kernel_.environment()};
+    vm::Invocation run(packet, kernel_.environment());
     EXPECT_EQ(kernel_.program_by_fd(program.fd())->code().run(run), uint64_t{XDP_DROP});
     EXPECT_FALSE(run.fault) << run.fault->message;
     return read_metadata(emulated_, map.fd());

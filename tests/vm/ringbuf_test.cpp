@@ -17,7 +17,7 @@ class Records : public testing::Test {
     const Descriptor program = host_.load(BPF_PROG_TYPE_XDP, code);
     EXPECT_EQ(program.error(), 0);
     vm::Packet packet{Bytes(64)};
-    vm::Invocation invocation{.packet = packet, .environment = kernel_.environment()};
+    vm::Invocation invocation(packet, kernel_.environment());
     kernel_.programs.by_fd(program.fd())->code().run(invocation);
     return invocation.fault ? invocation.fault->message : "";
   }
@@ -28,9 +28,9 @@ class Records : public testing::Test {
   static Instructions finish(int32_t helper) { return {move(r1, r6), move(r2, 0), call(helper)}; }
   std::vector<Bytes> records() {
     std::vector<Bytes> all;
-    vm::RingBuffer::of(*kernel_.map_by_fd(map_.fd()))
-        ->consume(
-            [&](std::span<const uint8_t> bytes) { all.emplace_back(bytes.begin(), bytes.end()); });
+    vm::RingBuffer::of(*kernel_.map_by_fd(map_.fd()))->consume([&](std::span<const uint8_t> bytes) {
+      all.emplace_back(bytes.begin(), bytes.end());
+    });
     return all;
   }
 

@@ -59,7 +59,7 @@ class Skb : public testing::Test {
 
   Packet packet_;
   Environment environment_;
-  Invocation run_{.packet = packet_, .environment = environment_};
+  Invocation run_{packet_, environment_};
 };
 
 TEST_F(Skb, ReadsAcrossFragmentsAndWritesThemLinear) {

@@ -236,7 +236,7 @@ TEST(Verifier, SurvivesRandomProgramsAndTheInterpreterSurvivesThoseItAccepts) {
     ++accepted;
     vm::Packet packet(frame);
     vm::Environment environment;
-    vm::Invocation invocation{.packet = packet, .environment = environment};
+    vm::Invocation invocation(packet, environment);
     interpreter.compile(**program)->run(invocation);
     faults += invocation.fault.has_value();
   }

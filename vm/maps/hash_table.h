@@ -117,6 +117,22 @@ class HashTable : public Map {
   uint64_t hash_of(const uint8_t* key) const {
     return hash_key(key, kKeyBytes != 0 ? kKeyBytes : spec_.key_size, seed_);
   }
+  // A handle is the bucket's address, which leaves the low 6 bits free, with the tag on top.
+  template <uint32_t kKeyBytes>
+  uint64_t prefetch_bucket(const uint8_t* key) const {
+    const uint64_t hash = hash_of<kKeyBytes>(key);
+    const Bucket* bucket = &bucket_of(hash);
+    __builtin_prefetch(bucket);
+    return std::bit_cast<uint64_t>(bucket) | uint64_t{Bucket::tag_of(hash)} << 56;
+  }
+  void prefetch_element(uint64_t handle) const {
+    constexpr uint64_t kAddress = (uint64_t{1} << 56) - 1;
+    const auto* bucket = std::bit_cast<const Bucket*>(handle & kAddress);
+    const uint32_t found = bucket->match(static_cast<uint8_t>(handle >> 56));
+    if (found != 0) {
+      __builtin_prefetch(element_in(*bucket, static_cast<uint32_t>(std::countr_zero(found))));
+    }
+  }
   Bucket& bucket_of(uint64_t hash) const { return buckets_[hash & mask_]; }
   Element* element_at(uint32_t index) const {
     return reinterpret_cast<Element*>(elements_ + index * stride_);

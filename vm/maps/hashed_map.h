@@ -92,8 +92,11 @@ class SingleValues : public HashedMap<Table> {
 
   DirectLookup direct_lookup() override {
     return with_key_size(this->spec_.key_size, [this](auto size) {
-      return DirectLookup{
-          .kind = DirectLookup::Kind::function, .function = look_up<size()>, .table = this};
+      return DirectLookup{.kind = DirectLookup::Kind::function,
+                          .function = look_up<size()>,
+                          .table = this,
+                          .prefetch = prefetch<size()>,
+                          .prefetch_entry = prefetch_entry};
     });
   }
 
@@ -117,6 +120,13 @@ class SingleValues : public HashedMap<Table> {
     if (element == nullptr) return nullptr;
     map->touch(element);
     return kKeyBytes != 0 ? element->key() + round_up_8(kKeyBytes) : map->value_of(element);
+  }
+  template <uint32_t kKeyBytes>
+  static uint64_t prefetch(void* table, const uint8_t* key) {
+    return static_cast<SingleValues*>(table)->template prefetch_bucket<kKeyBytes>(key);
+  }
+  static void prefetch_entry(void* table, uint64_t handle) {
+    static_cast<SingleValues*>(table)->prefetch_element(handle);
   }
 
   void read(Element* element, uint8_t* value, bool locked) override {

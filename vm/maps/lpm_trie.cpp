@@ -86,7 +86,8 @@ class LpmTrie : public Map {
   DirectLookup direct_lookup() override {
     return {.kind = DirectLookup::Kind::function,
             .function = ipv4_ ? look_up_ipv4 : look_up,
-            .table = this};
+            .table = this,
+            .prefetch = ipv4_ ? prefetch_ipv4 : nullptr};
   }
 
   int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t) override {
@@ -261,6 +262,10 @@ class LpmTrie : public Map {
       const uint32_t found = trie->ipv4_->find(address);
       return found != 0 ? trie->value_of(trie->node_at(found)) : nullptr;
     });
+  }
+  static uint64_t prefetch_ipv4(void* table, const uint8_t* key) {
+    static_cast<LpmTrie*>(table)->ipv4_->prefetch(ipv4_address(key));
+    return 0;
   }
 
   // Nodes in the IPv4 tables go by numbers from 1.

@@ -32,6 +32,8 @@ class PrefixTable {
     return longest != 0 ? longest : best;
   }
 
+  void prefetch(uint32_t address) const { __builtin_prefetch(root() + (address >> 16)); }
+
   // Adds a prefix of `length` bits. `length_of` gives the length of a prefix that is there. False
   // without memory, and then nothing has changed.
   template <class LengthOf>

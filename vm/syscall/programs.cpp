@@ -4,6 +4,7 @@
 // tests/vm/syscall_test.cpp, tests/vm/syscall_program_test.cpp.
 #include <unistd.h>
 
+#include "vm/prologue.h"
 #include "vm/syscall/commands.h"
 #include "vm/syscall/user_memory.h"
 #include "vm/uapi.h"
@@ -181,6 +182,7 @@ long prog_load(Kernel& kernel, bpf_attr& attr) {
     return -EINVAL;
   }
   program.set_code(kernel.engine().compile(program));
+  program.set_prologue(Prologue::of(program, kernel.engine(), kernel.options().possible_cpus));
   program.load_time_ns = kernel.environment().now_ns;
   return kernel.programs.add(std::move(*verified), ObjectFd("bpf-prog"));
 }

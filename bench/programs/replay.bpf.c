@@ -1,0 +1,22 @@
+// Programs for the untimed replay: one that drops, one that looks its flow up first.
+#include "packet.h"
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 1048576);
+  __type(key, struct flow);
+  __type(value, __u64);
+} flows SEC(".maps");
+
+SEC("xdp")
+int drop(struct xdp_md* ctx) { return XDP_DROP; }
+
+SEC("xdp")
+int look_up(struct xdp_md* ctx) {
+  struct iphdr* ip = ipv4_of(ctx);
+  if (!ip) return XDP_PASS;
+  struct flow flow = flow_of(ip);
+  return bpf_map_lookup_elem(&flows, &flow) ? XDP_DROP : XDP_PASS;
+}
+
+char _license[] SEC("license") = "GPL";
