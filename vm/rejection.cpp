@@ -119,6 +119,7 @@ constexpr Phrase kPhrases[] = {
     {"unknown func bpf_", Category::not_allowed},
     {"cannot use helper", Category::not_allowed},
     {"calling kernel function", Category::not_allowed},
+    {"cannot be called from callback", Category::not_allowed},
     {"require device-bound program", Category::not_allowed},
     {"tracing progs cannot use", Category::not_allowed},
     {"GPL", Category::not_allowed},

@@ -1,4 +1,4 @@
-/* bpf_throw out of functions and helpers' callbacks; what is returned then. */
+/* bpf_throw out of functions; what is returned then. */
 #include "answers.h"
 
 extern void bpf_throw(__u64 cookie) __attribute__((weak)) __ksym;
@@ -21,12 +21,6 @@ __attribute__((noinline)) static int deep(__u64 what) {
   return deeper(kept) + 1;
 }
 
-static int turn(__u32 index, void* context) {
-  note(10, index);
-  if (index == *(__u64*)context) bpf_throw(index + 100);
-  return 0;
-}
-
 SEC("xdp")
 int thrown(struct xdp_md* xdp) {
   __u8 first = first_byte(xdp);
@@ -34,11 +28,4 @@ int thrown(struct xdp_md* xdp) {
   int result = deep(first);
   note(1, result);
   return result;
-}
-
-SEC("xdp")
-int thrown_in_a_loop(struct xdp_md* xdp) {
-  __u64 last = first_byte(xdp) & 7;
-  note(2, bpf_loop(4, turn, &last, 0));
-  return XDP_PASS;
 }

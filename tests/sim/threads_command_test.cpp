@@ -34,8 +34,9 @@ Left run(const Words& words, int threads) {
   const std::string out = folder / "out";
   const std::string maps = folder / "maps.json";
   const std::string sent = folder / "sent.pcap";
-  const Ran ran = xnic(words + Words{"--untimed", "--threads", std::to_string(threads), "-o", out,
-                                     "--dump-maps", maps, "--write", "nic0=" + sent});
+  const Ran ran = xnic(words + Words{"--untimed", "--threads", std::to_string(threads), "--set",
+                                     "receive.queues=4", "-o", out, "--dump-maps", maps, "--write",
+                                     "nic0=" + sent});
   EXPECT_EQ(ran.code, 0) << ran.err;
   EXPECT_THAT(ran.err, testing::Not(HasSubstr("--threads")));
   Left left{.verdicts = text_of(out + "/verdicts.pcapng"),
@@ -86,6 +87,13 @@ TEST(ThreadsCommand, SaysWhyOneThreadRunsAll) {
   const Ran events = xnic(words + Words{firewall, "--events"});
   EXPECT_EQ(events.code, 0) << events.err;
   EXPECT_THAT(events.err, HasSubstr("--threads 2: one thread runs all packets, since --events"));
+}
+
+TEST(ThreadsCommand, SaysWhenThereAreTooFewQueues) {
+  const Ran ran = xnic(
+      {"run", example("firewall.o"), "-r", capture("dns.pcap"), "--untimed", "--threads", "2"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_THAT(ran.err, HasSubstr("--threads 2: 1 has work, for the card has 1 receive queues"));
 }
 
 TEST(ThreadsCommand, IsRefusedWhereItMakesNoSense) {

@@ -110,7 +110,8 @@ TEST(VerifyCommand, NamesInstructionsWhereAnObjectHasNoLines) {
   const std::string bare = folder / "bare.o";
   const std::string strip = "llvm-strip-19 -g --remove-section=.BTF --remove-section=.BTF.ext " +
                             data_object("unchecked_read.o") + " -o " + bare;
-  if (std::system(strip.c_str()) != 0) GTEST_SKIP() << "llvm-strip-19 (package llvm-19) is not installed.";
+  if (std::system(strip.c_str()) != 0)
+    GTEST_SKIP() << "llvm-strip-19 (package llvm-19) is not installed.";
   const Ran ran = xnic({"verify", bare});
   EXPECT_EQ(ran.code, 3);
   EXPECT_THAT(ran.out, HasSubstr("\n  instruction "));

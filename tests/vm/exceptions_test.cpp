@@ -21,6 +21,7 @@ struct Wish {
   const char* tag = "exception_callback:caught";
   btf_func_linkage linkage = BTF_FUNC_GLOBAL;
   bool second_tag = false;
+  bool in_loop = false;  // "deep" is called by bpf_loop, and returns 0
 };
 
 struct Answer {
@@ -32,13 +33,23 @@ struct Answer {
 // added.
 Answer ask(BpfHost& host, bool real, const Wish& wish, int32_t number) {
   const FunctionIds ids(real);
-  const Instructions main = {move(r1, number), call(2), alu(BPF_ADD, r0, 1), leave()};
-  const Instructions deep = {move(r0, r1), jump(BPF_JSET, r1, 1, 1),     leave(),
-                             move(r1, 5),  call_kfunc(ids, "bpf_throw"), move(r0, 0),
+  Instructions main = {move(r1, number), call(2), alu(BPF_ADD, r0, 1), leave()};
+  if (wish.in_loop) {
+    Instructions function = load_map(r2, 6);
+    function[0].src_reg = BPF_PSEUDO_FUNC & 0xf;
+    main = Instructions{move(r1, number)} + function +
+           Instructions{move(r3, 0), move(r4, 0), call(BPF_FUNC_loop), move(r0, 1), leave()};
+  }
+  const Instructions deep = {wish.in_loop ? move(r0, 0) : move(r0, r1),
+                             jump(BPF_JSET, r1, 1, 1),
+                             leave(),
+                             move(r1, 5),
+                             call_kfunc(ids, "bpf_throw"),
+                             move(r0, 0),
                              leave()};
   const Instructions caught = {move(r0, r1), alu(BPF_ADD, r0, 7), leave()};
   Instructions code = main + deep + caught;
-  code[1].src_reg = BPF_PSEUDO_CALL & 0xf;
+  if (!wish.in_loop) code[1].src_reg = BPF_PSEUDO_CALL & 0xf;
 
   btf* types = btf__new_empty();
   const int word = btf__add_int(types, "unsigned long", 8, 0);
@@ -107,6 +118,7 @@ TEST(Exceptions, AreCaughtAsInLinux) {
       same("a callback that does not exist", {.tag = "exception_callback:none"}, 3).accepted);
   EXPECT_FALSE(same("a static callback", {.linkage = BTF_FUNC_STATIC}, 3).accepted);
   EXPECT_FALSE(same("two callbacks", {.second_tag = true}, 3).accepted);
+  EXPECT_FALSE(same("thrown by what a helper calls", {.in_loop = true}, 3).accepted);
   EXPECT_FALSE(
       same("no callback, and a function that nobody calls", {.tag = "of_no_meaning"}, 3).accepted);
 }

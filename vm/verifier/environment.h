@@ -40,6 +40,7 @@ struct Environment {
         log(log_level),
         stack(program_functions.size()),
         called(program_functions.size()),
+        is_callback(program_functions.size()),
         is_async_callback(program_functions.size()),
         base_types(code.size(), Type::uninitialised) {
     const uint32_t callback = vm::exception_callback(program).value_or(0);
@@ -77,6 +78,8 @@ struct Environment {
   // Found out on the way.
   std::vector<Proof::Function> stack;  // of each function
   std::vector<uint8_t> called;         // global functions
+  // Functions that helpers call, and those of them that run later.
+  std::vector<uint8_t> is_callback;
   std::vector<uint8_t> is_async_callback;
   uint32_t exception_callback = 0;   // function; 0: none
   std::vector<uint8_t> well_formed;  // instructions whose form was looked at

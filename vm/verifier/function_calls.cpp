@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <set>
 
+#include "vm/exceptions.h"
 #include "vm/verifier/effects.h"
 #include "vm/verifier/explored.h"
 #include "vm/verifier/precision.h"
@@ -122,10 +123,12 @@ Verdict enter_callback(Environment& env, const bpf_insn& insn, const Frame& call
 class StackWalk {
  public:
   explicit StackWalk(const Environment& env)
-      : env_(env), most_(env.flow.functions.size(), {0, 0}) {}
+      : env_(env), most_(2 * env.flow.functions.size(), {0, 0}) {}
 
-  Verdict walk(uint32_t function, uint32_t frames, uint32_t bytes) {
+  // `in_callback`: one of the callers, or the function itself, is called by a helper.
+  Verdict walk(uint32_t function, uint32_t frames, uint32_t bytes, bool in_callback) {
     const Function& f = env_.flow.functions[function];
+    in_callback = in_callback || env_.is_callback[function] != 0;
     if (frames > kMaxCallFrames) {
       return refuse(E2BIG, "the call stack of {} frames is too deep !", frames - 1);
     }
@@ -139,12 +142,16 @@ class StackWalk {
     if (bytes > kFrameBytes) {
       return refuse(EACCES, "combined stack size of {} calls is {}. Too large", frames, bytes);
     }
-    auto& [most_frames, most_bytes] = most_[function];
+    auto& [most_frames, most_bytes] = most_[2 * function + (in_callback ? 1 : 0)];
     if (frames <= most_frames && bytes <= most_bytes) return {};
     most_frames = std::max(most_frames, frames);
     most_bytes = std::max(most_bytes, bytes);
     for (uint32_t i = f.start; i < f.end; i += slots(env_.code[i])) {
       const bpf_insn& insn = env_.code[i];
+      if (in_callback && is_throw(insn)) {
+        return refuse(EINVAL, "bpf_throw kfunc (insn {}) cannot be called from callback subprog {}",
+                      i, function);
+      }
       uint32_t target = 0;
       if (calls_subprogram(insn)) {
         target = static_cast<uint32_t>(int64_t{i} + 1 + insn.imm);
@@ -156,14 +163,14 @@ class StackWalk {
       const uint32_t callee = env_.flow.function_of(target);
       // Runs later, on a stack of its own.
       if (env_.is_async_callback[callee] != 0 && names_function(insn)) continue;
-      if (Verdict v = walk(callee, frames + 1, bytes)) return v;
+      if (Verdict v = walk(callee, frames + 1, bytes, in_callback)) return v;
     }
     return {};
   }
 
  private:
   const Environment& env_;
-  std::vector<std::pair<uint32_t, uint32_t>> most_;
+  std::vector<std::pair<uint32_t, uint32_t>> most_;  // of each function, and within callbacks
 };
 
 }  // namespace
@@ -206,6 +213,7 @@ Verdict apply_function_call(Environment& env, const bpf_insn& insn, uint32_t& ne
 }
 
 Verdict push_callback(Environment& env, const bpf_insn& insn, uint32_t subprogram) {
+  env.is_callback[subprogram] = 1;
   const uint32_t start = env.flow.functions[subprogram].start;
   if (insn.imm == BPF_FUNC_timer_set_callback) {
     // Runs by itself, at some time.
@@ -338,10 +346,10 @@ Verdict enter_outermost(Environment& env, uint32_t subprogram, State& state) {
 
 Verdict require_stack_depths(const Environment& env) {
   StackWalk walk(env);
-  if (Verdict v = walk.walk(0, 1, 0)) return v;
+  if (Verdict v = walk.walk(0, 1, 0, false)) return v;
   for (uint32_t f = 1; f < env.flow.functions.size(); ++f) {
-    if (env.is_async_callback[f] == 0) continue;
-    if (Verdict v = walk.walk(f, 1, 0)) return v;
+    if (env.is_async_callback[f] == 0 && f != env.exception_callback) continue;
+    if (Verdict v = walk.walk(f, 1, 0, true)) return v;
   }
   return {};
 }

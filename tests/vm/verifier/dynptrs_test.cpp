@@ -90,7 +90,7 @@ std::vector<Row> rows() {
       {"of a value", true, [](const Words& w) { return w.from_mem() + w.read(-64, 32); }},
       {"never made", false, [](const Words& w) { return w.read(-64, 32); }},
       {"of the stack", false,
-       [](const Words& w) {
+       [](const Words&) {
          return Words::stack(r1, -64) + Instructions{move(r2, 32), move(r3, 0)} +
                 Words::stack(r4, kPlace) + Instructions{call(BPF_FUNC_dynptr_from_mem)};
        }},
@@ -305,7 +305,9 @@ TEST(Dynptrs, AreJudgedAsInLinux) {
     const Words theirs(real, true);
     const Answer linux_says = ask(theirs, row.program(theirs));
     EXPECT_EQ(we_say.error, linux_says.error) << row.name << "\n" << we_say.log << linux_says.log;
-    if (row.accepted) EXPECT_EQ(we_say.instructions, linux_says.instructions) << row.name;
+    if (row.accepted) {
+      EXPECT_EQ(we_say.instructions, linux_says.instructions) << row.name;
+    }
   }
 }
 

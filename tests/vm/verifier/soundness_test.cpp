@@ -87,7 +87,9 @@ TEST(Soundness, NoAcceptedRandomProgramFaults) {
         ASSERT_EQ(fault, "") << "seed " << seed;
       }
       done += kPacketsPerProgram;
-      if (asks_linux) EXPECT_TRUE(linux_accepts(code)) << "seed " << seed;
+      if (asks_linux) {
+        EXPECT_TRUE(linux_accepts(code)) << "seed " << seed;
+      }
     }
   }
   // About half of the programs are let through.
