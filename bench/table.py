@@ -84,6 +84,9 @@ ROWS = [
     verifying("branchy", 120_000, 400),
     Row("reading a packet, 64 bytes", "libpcap", "libpcap/64_bytes", "xnic/64_bytes", 3),
     Row("reading a packet, IMIX", "libpcap", "libpcap/imix", "xnic/imix", 10),
+    Row("replay of a packet, drop", "live frames, drop", "live_frames/manual_time", "replay/drop_64"),
+    Row("replay of a packet, 1 M flows", "live frames, drop", "live_frames/manual_time",
+        "replay/look_up_64", 33.3),
 ]
 
 # Binary, and which of its benchmarks the table needs.
@@ -91,6 +94,7 @@ BINARIES = [
     ("xnic_jit_bench", "^(jit|jit_code|kernel|kernel_image|native|compile|compile_linux)/"),
     ("xnic_verifier_bench", "."),
     ("xnic_traces_bench", "."),
+    ("xnic_replay_bench", "^(live_frames|replay/(drop|look_up)_64$)"),
 ]
 IN_NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
 
