@@ -313,6 +313,12 @@ Result<ExitCode> run(const RunArguments& a, const std::string& command) {
       options.threads = 1;
       report.warnings.push_back(
           fmt::format("--threads {}: one thread runs all packets, since {}", a.threads, reason));
+    } else if (const uint32_t most = std::min(profile->queues.whole(), profile->cores.whole());
+               most < a.threads) {
+      report.warnings.push_back(fmt::format(
+          "--threads {0}: {1} has work, for the card has {2} receive queues and the host {3} CPUs; "
+          "--set receive.queues={0} --set host.cores={0} spreads packets over more",
+          a.threads, most, profile->queues.whole(), profile->cores.whole()));
     }
   }
   const auto start = std::chrono::steady_clock::now();
