@@ -105,6 +105,9 @@ TEST_P(Refusals, AgreeWithLinuxInVerdictKindAndInstruction) {
   EXPECT_EQ(row["linux"]["category"],
             is_value ? json("memory_access") : row["rejection"]["category"])
       << row["linux"]["words"];
+  if (row["rejection"]["category"] == "packet_access") {
+    EXPECT_EQ(row["linux"]["words"], row["rejection"]["linux_words"]);
+  }
   // A loop Linux names before it comes to the instruction.
   if (row["rejection"]["category"] == "loop") {
     const std::string words = row["linux"]["words"];

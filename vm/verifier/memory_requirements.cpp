@@ -137,7 +137,7 @@ Verdict require_packet(const Register& r, uint32_t number, int64_t offset, uint6
   return refuse(EACCES,
                 "invalid access to packet, off={} size={}, R{}(id={},off={},r={})\nR{} offset is "
                 "outside of the packet",
-                offset, size, number, r.id, r.offset, r.extent, number);
+                offset, size, number, r.id, offset, r.extent, number);
 }
 
 Verdict require_context(const Environment& env, const Register& r, uint32_t number, int64_t offset,
