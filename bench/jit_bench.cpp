@@ -130,13 +130,17 @@ class Machine {
   std::unique_ptr<vm::Object> object_;
 };
 
+// Null where there is none, which the benchmark then says.
+const vm::Program* program_of(benchmark::State& state, Machine& machine, const Row& row) {
+  const vm::Program* const program = machine.program(row);
+  if (program == nullptr) state.SkipWithError(machine.why_not.c_str());
+  return program;
+}
+
 void run_ours(benchmark::State& state, const Row& row, vm::Engine& engine) {
   Machine& machine = Machine::of(row, engine);
-  const vm::Program* const program = machine.program(row);
-  if (program == nullptr) {
-    state.SkipWithError(machine.why_not.c_str());
-    return;
-  }
+  const vm::Program* const program = program_of(state, machine, row);
+  if (program == nullptr) return;
   const Bytes frame = udp_packet(row.packet_bytes);
   vm::Packet packet(frame);
   vm::Invocation invocation(packet, machine.environment());
@@ -149,11 +153,8 @@ void run_ours(benchmark::State& state, const Row& row, vm::Engine& engine) {
 // The machine code alone, called as the kernel's is.
 void run_code(benchmark::State& state, const Row& row, vm::Engine& engine) {
   Machine& machine = Machine::of(row, engine);
-  const vm::Program* const program = machine.program(row);
-  if (program == nullptr) {
-    state.SkipWithError(machine.why_not.c_str());
-    return;
-  }
+  const vm::Program* const program = program_of(state, machine, row);
+  if (program == nullptr) return;
   using Entry = uint64_t (*)(vm::Invocation&, vm::Packet*);
   const auto entry = std::bit_cast<Entry>(program->code().entry());
   if (entry == nullptr) {
@@ -168,11 +169,8 @@ void run_code(benchmark::State& state, const Row& row, vm::Engine& engine) {
 // What a run costs with what is around it: an Invocation of its own, and, of a hook, statistics.
 void run_whole(benchmark::State& state, const Row& row, vm::Engine& engine, bool in_hook) {
   Machine& machine = Machine::of(row, engine);
-  const vm::Program* const program = machine.program(row);
-  if (program == nullptr) {
-    state.SkipWithError(machine.why_not.c_str());
-    return;
-  }
+  const vm::Program* const program = program_of(state, machine, row);
+  if (program == nullptr) return;
   const Bytes frame = udp_packet(row.packet_bytes);
   vm::Packet packet(frame);
   vm::Environment& environment = machine.environment();

@@ -3,16 +3,13 @@
 // hash map that holds them all. The rival is Linux with live frames (BPF_F_TEST_XDP_LIVE_FRAMES),
 // which only drops, and reads no capture. Items are packets; both are measured in turns.
 #include <benchmark/benchmark.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <numeric>
 #include <random>
 
+#include "bench/capture_file.h"
 #include "bench/kernel_rival.h"
 #include "jit/jit_engine.h"
 #include "sim/untimed.h"
@@ -54,41 +51,16 @@ Bytes frame(uint32_t number, uint32_t size) {
   return bytes;
 }
 
-// A capture that goes with the process.
-class CaptureFile {
- public:
-  explicit CaptureFile(std::span<const uint32_t> lengths) {
-    path_ = std::filesystem::temp_directory_path() /
-            ("xnic-replay-" + std::to_string(::getpid()) + "-" + std::to_string(lengths.size()));
-    std::vector<uint32_t> order(kFlows);
-    std::iota(order.begin(), order.end(), 0u);
-    std::shuffle(order.begin(), order.end(), std::mt19937(1));
-    std::ofstream file(path_, std::ios::binary);
-    const auto put = [&](const auto& value) {
-      file.write(reinterpret_cast<const char*>(&value), sizeof value);
-    };
-    put(std::array<uint32_t, 6>{0xa1b2c3d4, 2 | 4 << 16, 0, 0, 65'535, 1});
-    for (uint32_t i = 0; i < kFlows; ++i) {
-      const Bytes bytes = frame(order[i], lengths[i % lengths.size()]);
-      const auto size = static_cast<uint32_t>(bytes.size());
-      put(std::array<uint32_t, 4>{1'000'000'000, i % 1'000'000, size, size});
-      file.write(reinterpret_cast<const char*>(bytes.data()), size);
-    }
-  }
-  ~CaptureFile() { std::filesystem::remove(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 const std::string& capture(bool mixed) {
-  static constexpr std::array<uint32_t, 1> kSmall = {64};
-  // The simple Internet mix: seven small, four middle, one large.
-  static constexpr std::array<uint32_t, 12> kMix = {64, 594, 64, 64,  594, 64,
-                                                    64, 594, 64, 594, 64,  1518};
-  static const CaptureFile small(kSmall);
-  static const CaptureFile mix(kMix);
+  static const std::vector<uint32_t> order = [] {
+    std::vector<uint32_t> flows(kFlows);
+    std::iota(flows.begin(), flows.end(), 0u);
+    std::shuffle(flows.begin(), flows.end(), std::mt19937(1));
+    return flows;
+  }();
+  const auto of_flow = [](uint32_t number, uint32_t size) { return frame(order[number], size); };
+  static const CaptureFile small(kFlows, kSmallFrames, of_flow);
+  static const CaptureFile mix(kFlows, kMixedFrames, of_flow);
   return (mixed ? mix : small).path();
 }
 

@@ -1,7 +1,6 @@
 // Objects without running them. What loads is listed from the emulated kernel; of what does not,
-// libbpf relocates the programs over maps that all stand for one dummy, which is enough to see
-// helpers and maps. Left out: names of kfuncs.
-// Test: tests/sim/object_listing_test.cpp.
+// libbpf relocates the programs over maps that all stand for one small array, which is enough to
+// see helpers and maps. Left out: names of kfuncs. Test: tests/sim/object_listing_test.cpp.
 #include "sim/object_listing.h"
 
 #include <bpf/bpf.h>
@@ -154,15 +153,15 @@ class OpenedObject {
   }
 
   // `maps` are this object's, in its order. Has libbpf relocate what it can first: each map gets a
-  // descriptor of its own of one dummy, so that instructions tell which they name.
+  // descriptor of its own of one stand-in, so that instructions tell which they name.
   std::vector<ListedProgram> programs(const std::vector<ListedMap>& maps) {
-    bpf_attr dummy{};
-    dummy.map_type = BPF_MAP_TYPE_ARRAY;
-    dummy.key_size = 4;
-    dummy.value_size = 4;
-    dummy.max_entries = 1;
+    bpf_attr stand_in{};
+    stand_in.map_type = BPF_MAP_TYPE_ARRAY;
+    stand_in.key_size = 4;
+    stand_in.value_size = 4;
+    stand_in.max_entries = 1;
     const auto fd =
-        static_cast<int>(vm::bpf_syscall(kernel_, BPF_MAP_CREATE, &dummy, sizeof dummy));
+        static_cast<int>(vm::bpf_syscall(kernel_, BPF_MAP_CREATE, &stand_in, sizeof stand_in));
     for_each_map([fd](bpf_map* map) {
       bpf_map__set_pin_path(map, nullptr);
       bpf_map__reuse_fd(map, fd);

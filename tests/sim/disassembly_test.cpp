@@ -30,7 +30,7 @@ void for_each_program(Visit visit) {
   for (const std::string& path : kObjects) {
     const auto listing = list_object(path);
     ASSERT_TRUE(listing) << listing.error().message;
-    if (!has_disassembler(*listing)) GTEST_SKIP() << "built without libzydis-dev";
+    if (!has_disassembler(*listing)) GTEST_SKIP() << "This xnic was built without libzydis-dev.";
     for (const ListedProgram& program : listing->programs) {
       for (const bool counts : {false, true}) visit(program, jit::JitOptions{.counts = counts});
     }
@@ -79,7 +79,7 @@ TEST(Disassembly, ShowsEveryByteOfTheMachineCodeOnce) {
 TEST(Disassembly, CodeThatCountsIsAnotherThanCodeThatDoesNot) {
   const auto listing = list_object(XNIC_EXAMPLE_OBJECT);
   ASSERT_TRUE(listing);
-  if (!has_disassembler(*listing)) GTEST_SKIP() << "built without libzydis-dev";
+  if (!has_disassembler(*listing)) GTEST_SKIP() << "This xnic was built without libzydis-dev.";
   const auto plain = disassembly_beside_code(listing->programs[0], {.counts = false});
   const auto counting = disassembly_beside_code(listing->programs[0], {.counts = true});
   ASSERT_TRUE(plain && counting);
@@ -89,7 +89,7 @@ TEST(Disassembly, CodeThatCountsIsAnotherThanCodeThatDoesNot) {
 TEST(Disassembly, SaysWhenTheCodeWouldBeTooLarge) {
   const auto listing = list_object(XNIC_EXAMPLE_OBJECT);
   ASSERT_TRUE(listing);
-  if (!has_disassembler(*listing)) GTEST_SKIP() << "built without libzydis-dev";
+  if (!has_disassembler(*listing)) GTEST_SKIP() << "This xnic was built without libzydis-dev.";
   const auto text = disassembly_beside_code(listing->programs[0], {.most_code_bytes = 100});
   ASSERT_FALSE(text);
   EXPECT_EQ(text.error().code, ExitCode::program_rejected);
@@ -144,7 +144,7 @@ Lines lines_of_objdump(const std::string& path) {
 
 TEST(Disassembly, NamesTheSourceLinesThatObjdumpNames) {
   const Lines expected = lines_of_objdump(XNIC_EXAMPLE_OBJECT);
-  if (expected.empty()) GTEST_SKIP() << "llvm-objdump-19 is not installed";
+  if (expected.empty()) GTEST_SKIP() << "llvm-objdump-19 (package llvm-19) is not installed.";
   const auto listing = list_object(XNIC_EXAMPLE_OBJECT);
   ASSERT_TRUE(listing);
   ASSERT_EQ(listing->programs.size(), 1u);

@@ -3,11 +3,11 @@
 
 #include <gtest/gtest.h>
 
-#include <charconv>
 #include <functional>
 
 #include "tests/support/bpf_host.h"
 #include "tests/vm/kfunc_ids.h"
+#include "tests/vm/verifier/load_judged.h"
 #include "vm/interpreter.h"
 #include "vm/kernel.h"
 
@@ -264,31 +264,9 @@ std::vector<Row> rows() {
   };
 }
 
-struct Answer {
-  long error = 0;
-  uint64_t instructions = 0;
-  std::string log;
-};
-
-Answer ask(const Words& words, const Instructions& body) {
-  const Instructions code = Instructions{move(r6, r1)} + body + Instructions{move(r0, 2), leave()};
-  std::vector<char> text(1 << 20);
-  bpf_attr attr{};
-  attr.prog_type = BPF_PROG_TYPE_XDP;
-  attr.insns = address_of(code.data());
-  attr.insn_cnt = static_cast<uint32_t>(code.size());
-  attr.license = address_of("GPL");
-  attr.log_buf = address_of(text.data());
-  attr.log_size = static_cast<uint32_t>(text.size());
-  attr.log_level = 1;
-  const Descriptor program(words.host.bpf(BPF_PROG_LOAD, attr));
-  Answer answer{.error = program.error(), .log = text.data()};
-  static constexpr std::string_view kProcessed = "processed ";
-  if (const size_t at = answer.log.rfind(kProcessed); at != std::string::npos) {
-    const char* digits = answer.log.data() + at + kProcessed.size();
-    std::from_chars(digits, answer.log.data() + answer.log.size(), answer.instructions);
-  }
-  return answer;
+Judgement ask(const Words& words, const Instructions& body) {
+  return load_judged(words.host,
+                     Instructions{move(r6, r1)} + body + Instructions{move(r0, 2), leave()});
 }
 
 TEST(Dynptrs, AreJudgedAsInLinux) {
@@ -299,12 +277,13 @@ TEST(Dynptrs, AreJudgedAsInLinux) {
   const Words ours(emulated, false);
   const bool has_linux = why_no_real_kernel().empty();
   for (const Row& row : rows()) {
-    const Answer we_say = ask(ours, row.program(ours));
-    EXPECT_EQ(we_say.error == 0, row.accepted) << row.name << "\n" << we_say.log;
+    const Judgement we_say = ask(ours, row.program(ours));
+    EXPECT_EQ(we_say.error() == 0, row.accepted) << row.name << "\n" << we_say.log;
     if (!has_linux) continue;
     const Words theirs(real, true);
-    const Answer linux_says = ask(theirs, row.program(theirs));
-    EXPECT_EQ(we_say.error, linux_says.error) << row.name << "\n" << we_say.log << linux_says.log;
+    const Judgement linux_says = ask(theirs, row.program(theirs));
+    EXPECT_EQ(we_say.error(), linux_says.error()) << row.name << "\n"
+                                                  << we_say.log << linux_says.log;
     if (row.accepted) {
       EXPECT_EQ(we_say.instructions, linux_says.instructions) << row.name;
     }

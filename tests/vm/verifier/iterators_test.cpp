@@ -4,11 +4,11 @@
 
 #include <gtest/gtest.h>
 
-#include <charconv>
 #include <functional>
 
 #include "tests/support/bpf_host.h"
 #include "tests/vm/kfunc_ids.h"
+#include "tests/vm/verifier/load_judged.h"
 #include "vm/interpreter.h"
 #include "vm/kernel.h"
 
@@ -145,36 +145,10 @@ std::vector<Row> rows() {
   };
 }
 
-struct Answer {
-  long error = 0;
-  uint64_t instructions = 0;
-  uint32_t returns = 0;
-  std::string log;
-};
-
-Answer ask(BpfHost& host, const Instructions& code) {
-  std::vector<char> text(1 << 20);
-  bpf_attr attr{};
-  attr.prog_type = BPF_PROG_TYPE_XDP;
-  attr.insns = address_of(code.data());
-  attr.insn_cnt = static_cast<uint32_t>(code.size());
-  attr.license = address_of("GPL");
-  attr.log_buf = address_of(text.data());
-  attr.log_size = static_cast<uint32_t>(text.size());
-  attr.log_level = 1;
-  const Descriptor program(host.bpf(BPF_PROG_LOAD, attr));
-  Answer answer{.error = program.error(), .log = text.data()};
-  static constexpr std::string_view kProcessed = "processed ";
-  if (const size_t at = answer.log.rfind(kProcessed); at != std::string::npos) {
-    const char* digits = answer.log.data() + at + kProcessed.size();
-    std::from_chars(digits, answer.log.data() + answer.log.size(), answer.instructions);
-  }
-  if (answer.error == 0) {
-    RunRequest request;
-    request.data = Bytes(64);
-    answer.returns = host.run(program.fd(), request).code;
-  }
-  return answer;
+uint32_t run(BpfHost& host, const Judgement& judgement) {
+  RunRequest request;
+  request.data = Bytes(64);
+  return host.run(judgement.program.fd(), request).code;
 }
 
 TEST(Iterators, AreJudgedAndGoneThroughAsInLinux) {
@@ -184,14 +158,15 @@ TEST(Iterators, AreJudgedAndGoneThroughAsInLinux) {
   RealKernel linux;
   const bool has_linux = why_no_real_kernel().empty();
   for (const Row& row : rows()) {
-    const Answer we_say = ask(ours, row.program(Words(false)));
-    EXPECT_EQ(we_say.error == 0, row.accepted) << row.name << "\n" << we_say.log;
+    const Judgement we_say = load_judged(ours, row.program(Words(false)));
+    EXPECT_EQ(we_say.error() == 0, row.accepted) << row.name << "\n" << we_say.log;
     if (!has_linux) continue;
-    const Answer linux_says = ask(linux, row.program(Words(true)));
-    EXPECT_EQ(we_say.error, linux_says.error) << row.name << "\n" << we_say.log << linux_says.log;
+    const Judgement linux_says = load_judged(linux, row.program(Words(true)));
+    EXPECT_EQ(we_say.error(), linux_says.error()) << row.name << "\n"
+                                                  << we_say.log << linux_says.log;
     if (!row.accepted) continue;
     EXPECT_EQ(we_say.instructions, linux_says.instructions) << row.name;
-    EXPECT_EQ(we_say.returns, linux_says.returns) << row.name;
+    EXPECT_EQ(run(ours, we_say), run(linux, linux_says)) << row.name;
   }
 }
 
