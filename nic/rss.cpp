@@ -136,7 +136,7 @@ void Rss::steer(vm::Packet& packet) const {
   const RssHash hash = rss_hash(packet.linear());
   packet.rx_hash = hash.value;
   packet.rx_hash_type = hash.type;
-  packet.rx_queue_index = table_[packet.rx_hash % table_.size()];
+  packet.rx_queue_index = queue_of(packet.rx_hash);
 }
 
 }  // namespace xnic::nic

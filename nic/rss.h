@@ -33,6 +33,7 @@ class Rss {
 
   // Sets rx_hash, rx_hash_type and rx_queue_index.
   void steer(vm::Packet& packet) const;
+  uint32_t queue_of(uint32_t hash) const { return table_[hash % table_.size()]; }
 
  private:
   std::array<uint16_t, 128> table_;

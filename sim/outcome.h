@@ -26,8 +26,10 @@ enum class DropReason : uint8_t {
   tc_fault,       // a tc program faulted
   mtu,            // longer than the interface takes at the other end of a veth pair
   loop,           // came in again and again within the machine, where Linux would never end
+  tx_queue_full,  // a port took nothing for too long (xnic line)
+  no_port,        // left by an interface that is no port (xnic line)
 };
-inline constexpr size_t kDropReasons = 14;
+inline constexpr size_t kDropReasons = 16;
 std::string_view drop_reason_name(DropReason reason);  // "oversize", "xdp_drop", ...
 
 // Where a packet's way ended.

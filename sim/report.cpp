@@ -183,7 +183,7 @@ std::string to_table(const Report& report, const Attachments& attachments) {
   line("");
   line(fmt::format("simulated    {:.6f} ms{}",
                    static_cast<double>(summary.simulated_ns) / kNanosecondsPerMillisecond,
-                   report.timed ? " on " + report.nic : ", the capture's own clock (--untimed)"));
+                   report.timed ? " on " + report.nic : ", " + report.clock));
   if (report.timed && summary.delivered + summary.transmitted != 0) {
     const auto us = [](uint64_t ps) {
       return static_cast<double>(ps) / kPicosecondsPerMicrosecond;

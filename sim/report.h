@@ -16,6 +16,7 @@ struct Report {
   std::string engine;   // "jit", "interpreter"
   std::string nic;      // name of the profile
   bool timed = true;
+  std::string clock = "the capture's own clock (--untimed)";  // of what is not timed
   uint64_t seed = 0;
   struct Capture {
     std::string interface;  // where it comes in

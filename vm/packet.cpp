@@ -28,23 +28,42 @@ bool is_vlan(uint16_t protocol) {
   return protocol == htons(ETH_P_8021Q) || protocol == htons(ETH_P_8021AD);
 }
 
-Packet::Packet() : buffer_(std::make_unique<uint8_t[]>(kFrameSize)) {
-  data_ = data_meta_ = data_end_ = buffer_.get() + kHeadroom;
+Packet::Packet() : own_(std::make_unique<uint8_t[]>(kFrameSize)), buffer_(own_.get()) {
+  data_ = data_meta_ = data_end_ = buffer_ + kHeadroom;
+}
+
+void Packet::take_own(uint32_t size) {
+  if (own_size_ < size) {
+    own_ = std::make_unique<uint8_t[]>(size);
+    own_size_ = size;
+  }
+  buffer_ = own_.get();
+  buffer_size_ = size;
+}
+
+void Packet::borrow(uint8_t* hard_start, uint32_t length, std::span<const uint8_t> rest) {
+  buffer_ = hard_start;
+  buffer_size_ = kFrameSize;
+  data_ = data_meta_ = buffer_ + kHeadroom;
+  data_end_ = data_ + length;
+  fragments_.assign(rest.begin(), rest.end());
+  begin();
 }
 
 void Packet::assign(std::span<const uint8_t> frame, PacketLayout layout) {
-  if (buffer_size_ != kFrameSize) {
-    buffer_ = std::make_unique<uint8_t[]>(kFrameSize);
-    buffer_size_ = kFrameSize;
-  }
+  take_own(kFrameSize);
   const uint32_t room = kFrameSize - layout.headroom - kSharedInfoSize;
   const size_t in_front = std::min<size_t>(frame.size(), layout.metadata);
   const size_t in_buffer = std::min<size_t>(frame.size(), in_front + std::min(layout.linear, room));
-  data_ = buffer_.get() + layout.headroom;
+  data_ = buffer_ + layout.headroom;
   data_meta_ = data_ - in_front;
   data_end_ = data_meta_ + in_buffer;
   std::copy_n(frame.begin(), in_buffer, data_meta_);
   fragments_.assign(frame.begin() + static_cast<ptrdiff_t>(in_buffer), frame.end());
+  begin();
+}
+
+void Packet::begin() {
   id = 0;
   ingress_ifindex = rx_queue_index = ifindex = rx_hash = rx_hash_type = 0;
   rx_timestamp_ns.reset();
@@ -56,12 +75,9 @@ void Packet::assign(std::span<const uint8_t> frame, PacketLayout layout) {
 }
 
 void Packet::copy(const Packet& from) {
-  if (buffer_size_ != from.buffer_size_) {
-    buffer_ = std::make_unique<uint8_t[]>(from.buffer_size_);
-    buffer_size_ = from.buffer_size_;
-  }
-  std::copy(from.buffer_.get(), from.data_end_, buffer_.get());
-  data_ = buffer_.get() + from.headroom();
+  take_own(from.buffer_size_);
+  std::copy(from.buffer_, from.data_end_, buffer_);
+  data_ = buffer_ + from.headroom();
   data_meta_ = data_ - from.metadata_length();
   data_end_ = data_ + from.linear_length();
   fragments_ = from.fragments_;
@@ -143,10 +159,10 @@ std::vector<uint8_t> Packet::bytes() const {
 
 int Packet::adjust_head(int32_t delta) {
   const auto metadata = static_cast<ptrdiff_t>(metadata_length());
-  const uint8_t* lowest = buffer_.get() + kXdpFrameSize + metadata;
-  const ptrdiff_t to = (data_ - buffer_.get()) + delta;
-  if (to < lowest - buffer_.get()) return -EINVAL;
-  if (to > (data_end_ - buffer_.get()) - static_cast<ptrdiff_t>(kEthernetHeader)) return -EINVAL;
+  const uint8_t* lowest = buffer_ + kXdpFrameSize + metadata;
+  const ptrdiff_t to = (data_ - buffer_) + delta;
+  if (to < lowest - buffer_) return -EINVAL;
+  if (to > (data_end_ - buffer_) - static_cast<ptrdiff_t>(kEthernetHeader)) return -EINVAL;
   if (metadata != 0) std::memmove(data_meta_ + delta, data_meta_, static_cast<size_t>(metadata));
   data_meta_ += delta;
   data_ += delta;
@@ -154,12 +170,12 @@ int Packet::adjust_head(int32_t delta) {
 }
 
 int Packet::adjust_meta(int32_t delta) {
-  const ptrdiff_t to = (data_meta_ - buffer_.get()) + delta;
-  if (to < static_cast<ptrdiff_t>(kXdpFrameSize) || to > data_ - buffer_.get()) return -EINVAL;
-  const ptrdiff_t length = (data_ - buffer_.get()) - to;
+  const ptrdiff_t to = (data_meta_ - buffer_) + delta;
+  if (to < static_cast<ptrdiff_t>(kXdpFrameSize) || to > data_ - buffer_) return -EINVAL;
+  const ptrdiff_t length = (data_ - buffer_) - to;
   if (length % 4 != 0) return -EACCES;
   if (length > static_cast<ptrdiff_t>(kMaxMetadata)) return -EACCES;
-  data_meta_ = buffer_.get() + to;
+  data_meta_ = buffer_ + to;
   return 0;
 }
 
@@ -174,12 +190,12 @@ int Packet::adjust_tail(int32_t delta) {
     fragments_.resize(fragments_.size() + static_cast<size_t>(delta), 0);
     return 0;
   }
-  const ptrdiff_t to = (data_end_ - buffer_.get()) + delta;
+  const ptrdiff_t to = (data_end_ - buffer_) + delta;
   if (to > static_cast<ptrdiff_t>(kFrameSize - kSharedInfoSize)) return -EINVAL;
-  if (to < (data_ - buffer_.get()) + static_cast<ptrdiff_t>(kEthernetHeader)) return -EINVAL;
+  if (to < (data_ - buffer_) + static_cast<ptrdiff_t>(kEthernetHeader)) return -EINVAL;
   // Linux clears what a program grows into, so that no old bytes leak.
   if (delta > 0) std::memset(data_end_, 0, static_cast<size_t>(delta));
-  data_end_ = buffer_.get() + to;
+  data_end_ = buffer_ + to;
   return 0;
 }
 
@@ -285,11 +301,12 @@ void Packet::expand(uint32_t more_headroom, uint32_t more_tailroom) {
   // kmalloc's sizes.
   const uint32_t size = std::bit_ceil(buffer_size_ + more_headroom + more_tailroom);
   auto larger = std::make_unique<uint8_t[]>(size);
-  std::copy(buffer_.get(), data_end_, larger.get() + more_headroom);
+  std::copy(buffer_, data_end_, larger.get() + more_headroom);
   data_ = data_meta_ = larger.get() + more_headroom + headroom();
-  data_end_ = larger.get() + more_headroom + (data_end_ - buffer_.get());
-  buffer_ = std::move(larger);
-  buffer_size_ = size;
+  data_end_ = larger.get() + more_headroom + (data_end_ - buffer_);
+  own_ = std::move(larger);
+  own_size_ = buffer_size_ = size;
+  buffer_ = own_.get();
   for (uint16_t* header : {&headers.mac, &headers.network, &headers.transport}) {
     *header = static_cast<uint16_t>(*header + more_headroom);
   }

@@ -126,7 +126,15 @@ class alignas(64) Packet {
   // programs without multi-buffer support do not see.
   void assign(std::span<const uint8_t> frame, PacketLayout layout = {});
 
-  uint8_t* hard_start() { return buffer_.get(); }
+  // Starts over in memory of somebody else, without copying: kFrameSize bytes from hard_start on,
+  // of which the frame's first `length`, at most kLinearSize, stand behind kHeadroom. The rest of
+  // the frame is copied. The memory must outlive the packet's stay there, which ends with the next
+  // assign(), borrow() or copy().
+  void borrow(uint8_t* hard_start, uint32_t length, std::span<const uint8_t> rest = {});
+  // Whether the linear bytes are still in borrowed memory: what needs more room moves out of it.
+  bool borrows() const { return buffer_ != own_.get(); }
+
+  uint8_t* hard_start() { return buffer_; }
   uint32_t buffer_size() const { return buffer_size_; }
   uint8_t* data() const { return data_; }
   uint8_t* data_end() const { return data_end_; }
@@ -189,7 +197,7 @@ class alignas(64) Packet {
   void set_mac_offset(int32_t offset) { headers.mac = offset_from_start(offset); }
   void set_network_offset(int32_t offset) { headers.network = offset_from_start(offset); }
   void set_transport_offset(int32_t offset) { headers.transport = offset_from_start(offset); }
-  uint8_t* network_header() const { return buffer_.get() + headers.network; }
+  uint8_t* network_header() const { return buffer_ + headers.network; }
   // The unfolded checksum of all bytes from the network header on.
   uint32_t network_sum() const;
 
@@ -215,6 +223,10 @@ class alignas(64) Packet {
   HeaderOffsets headers;
 
  private:
+  // Own memory for a buffer of this size.
+  void take_own(uint32_t size);
+  // Fields and headers' offsets of a frame that has just come.
+  void begin();
   int shrink_fragments(uint32_t count);
   uint16_t ethernet_protocol() const;  // network byte order
   int32_t offset_from_data(uint16_t header) const {
@@ -223,15 +235,17 @@ class alignas(64) Packet {
   uint16_t offset_from_start(int32_t offset) const {
     return static_cast<uint16_t>(static_cast<int32_t>(headroom()) + offset);
   }
-  uint32_t headroom() const { return static_cast<uint32_t>(data_ - buffer_.get()); }
+  uint32_t headroom() const { return static_cast<uint32_t>(data_ - buffer_); }
   uint32_t tailroom() const {
-    return static_cast<uint32_t>(buffer_.get() + buffer_size_ - kSharedInfoSize - data_end_);
+    return static_cast<uint32_t>(buffer_ + buffer_size_ - kSharedInfoSize - data_end_);
   }
   // Moves to a buffer with so much more room in front and behind.
   void expand(uint32_t more_headroom, uint32_t more_tailroom);
 
   uint32_t buffer_size_ = kFrameSize;
-  std::unique_ptr<uint8_t[]> buffer_;
+  uint32_t own_size_ = kFrameSize;  // never smaller
+  std::unique_ptr<uint8_t[]> own_;
+  uint8_t* buffer_;  // own_, or borrowed
   uint8_t* data_meta_;
   uint8_t* data_;
   uint8_t* data_end_;

@@ -8,6 +8,7 @@ std::span<const Command> commands() {
   static constexpr std::array kCommands = {
       Command{"run", "replay a capture through XDP and tc programs on the emulated SmartNIC",
               run_command},
+      Command{"line", "run programs on DPDK ports at line rate", line_command},
       Command{"diff", "run the same packets in the kernel of this machine, tell what differs",
               diff_command},
       Command{"bench",

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "jit/jit_engine.h"
 #include "vm/interpreter.h"
@@ -69,6 +70,27 @@ CLI::Option* add_engine(CLI::App& app, std::string& engine) {
 std::unique_ptr<vm::Engine> make_engine(const std::string& name, bool counts) {
   if (name == "interpreter") return std::make_unique<vm::Interpreter>();
   return std::make_unique<jit::JitEngine>(jit::JitOptions{.counts = counts});
+}
+
+Result<uint64_t> parse_duration(std::string_view option, const std::string& text) {
+  size_t used = 0;
+  double value = -1;
+  try {
+    value = std::stod(text, &used);
+  } catch (const std::exception&) {
+    used = 0;
+  }
+  const std::string unit = text.substr(used);
+  const double scale = unit.empty() || unit == "s" ? 1e9
+                       : unit == "ms"              ? 1e6
+                       : unit == "us"              ? 1e3
+                       : unit == "ns"              ? 1
+                                                   : 0;
+  const double nanoseconds = value * scale;
+  if (used == 0 || scale == 0 || !(nanoseconds >= 0) || nanoseconds > 9e18) {
+    return fail(ExitCode::usage, "{} {}: give a time such as 1s, 500ms or 20us", option, text);
+  }
+  return static_cast<uint64_t>(std::llround(nanoseconds));
 }
 
 }  // namespace xnic::sim

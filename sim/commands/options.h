@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -19,6 +20,10 @@ Result<bool> parse(CLI::App& app, int argc, char** argv);
 
 // A whole number from 0 on; CLI11 alone takes -1 for the largest.
 CLI::Validator unsigned_number();
+
+// Nanoseconds of "1s", "500ms", "20us", "7ns"; a bare number is seconds. Error: usage, naming the
+// option.
+Result<uint64_t> parse_duration(std::string_view option, const std::string& text);
 
 CLI::Option* add_seed(CLI::App& app, uint64_t& seed);
 CLI::Option* add_btf(CLI::App& app, std::string& btf);

@@ -14,6 +14,7 @@
 #include "sim/attachment.h"
 #include "sim/captures.h"
 #include "sim/commands/command.h"
+#include "sim/commands/map_options.h"
 #include "sim/commands/options.h"
 #include "sim/commands/run_arguments.h"
 #include "sim/departures.h"
@@ -24,7 +25,6 @@
 #include "sim/recorder.h"
 #include "sim/report.h"
 #include "sim/run.h"
-#include "sim/saved_maps.h"
 #include "sim/sockets.h"
 #include "sim/system.h"
 #include "sim/untimed.h"
@@ -46,24 +46,6 @@ AttachRequest request_of(const RunArguments& a, std::string& filter) {
   }
   filter = fmt::format("{}", fmt::join(first, a.words.end(), " "));
   return request;
-}
-
-Result<void> fill_maps(const Attachments& attachments, const std::vector<std::string>& requests) {
-  for (const std::string& request : requests) {
-    const size_t equals = request.find('=');
-    if (equals == std::string::npos || equals == 0 || equals + 1 == request.size()) {
-      return fail(ExitCode::usage, "--map {}: write it as NAME=FILE.json", request);
-    }
-    const auto maps = find_maps(attachments, request.substr(0, equals));
-    if (!maps) return tl::unexpected(maps.error());
-    for (vm::Map* map : *maps) {
-      if (auto filled = fill_named_map(*map, request.substr(0, equals), request.substr(equals + 1));
-          !filled) {
-        return filled;
-      }
-    }
-  }
-  return {};
 }
 
 // The reader that --events asks for; null without it. With -j standard output is the report's, and
@@ -195,7 +177,7 @@ Result<ExitCode> run(const RunArguments& a, const std::string& command) {
     return fail(ExitCode::usage,
                 "--threads needs --untimed: the timing model's events happen one after another");
   }
-  const auto max_gap = parse_nanoseconds(a.max_gap);
+  const auto max_gap = parse_duration("--max-gap", a.max_gap);
   if (!max_gap) return tl::unexpected(max_gap.error());
   traces::PlayerOptions player_options{
       .max_gap_ns = *max_gap, .loops = a.loops, .memory_bytes = half_of_memory()};
@@ -360,11 +342,7 @@ Result<ExitCode> run(const RunArguments& a, const std::string& command) {
     written.push_back((std::filesystem::path(a.output) / "events.ndjson").string());
   }
   if (!a.dump_maps.empty()) {
-    std::vector<vm::LoadedMap> maps;
-    for (const auto& object : attachments->objects) {
-      maps.insert(maps.end(), object->maps().begin(), object->maps().end());
-    }
-    if (auto saved = save_maps(a.dump_maps, maps, kernel.options().possible_cpus); !saved) {
+    if (auto saved = dump_maps(*attachments, kernel, a.dump_maps); !saved) {
       return tl::unexpected(saved.error());
     }
     written.push_back(a.dump_maps);

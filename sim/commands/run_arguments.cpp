@@ -2,10 +2,6 @@
 // Test: tests/sim/run_command_test.cpp, tests/sim/command_malformed_test.cpp.
 #include "sim/commands/run_arguments.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <cmath>
 
 #include "sim/commands/options.h"
 
@@ -124,27 +120,6 @@ Result<bool> parse_run_arguments(int argc, char** argv, RunArguments& arguments)
   std::vector<char*> joined;
   for (std::string& word : words) joined.push_back(word.data());
   return parse(app, static_cast<int>(joined.size()), joined.data());
-}
-
-Result<uint64_t> parse_nanoseconds(const std::string& text) {
-  size_t used = 0;
-  double value = -1;
-  try {
-    value = std::stod(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  const std::string unit = text.substr(used);
-  const double scale = unit.empty() || unit == "s" ? 1e9
-                       : unit == "ms"              ? 1e6
-                       : unit == "us"              ? 1e3
-                       : unit == "ns"              ? 1
-                                                   : 0;
-  const double nanoseconds = value * scale;
-  if (used == 0 || scale == 0 || !(nanoseconds >= 0) || nanoseconds > 9e18) {
-    return fail(ExitCode::usage, "--max-gap {}: give a time such as 1s, 500ms or 20us", text);
-  }
-  return static_cast<uint64_t>(std::llround(nanoseconds));
 }
 
 }  // namespace xnic::sim

@@ -41,7 +41,4 @@ struct RunArguments {
 // help, which is then printed. Errors: usage.
 Result<bool> parse_run_arguments(int argc, char** argv, RunArguments& arguments);
 
-// "1s", "500ms", "20us", "7ns"; a bare number is seconds. Error: usage, naming --max-gap.
-Result<uint64_t> parse_nanoseconds(const std::string& text);
-
 }  // namespace xnic::sim

@@ -1,0 +1,456 @@
+// What it leaves out: a cpumap's CPUs are numbers here, the packet stays on its thread.
+// Test: tests/sim/line_test.cpp.
+#include "sim/line.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "nic/cycles.h"
+#include "nic/mac.h"
+#include "nic/rss.h"
+#include "sim/hook_copies.h"
+#include "sim/path.h"
+
+namespace xnic::sim {
+namespace {
+
+constexpr uint64_t kDrainNs = 20'000'000;  // how long what waits in ports is taken after the end
+
+// Frames that one thread leaves to another: one puts them in, one takes them out.
+class HandOver {
+ public:
+  struct Item {
+    nic::PortFrame* frame;
+    size_t port;
+  };
+
+  // False when there is no room.
+  bool put(const Item& item) {
+    const uint64_t tail = tail_.load(std::memory_order_relaxed);
+    if (tail - head_.load(std::memory_order_acquire) == kItems) return false;
+    items_[tail % kItems] = item;
+    tail_.store(tail + 1, std::memory_order_release);
+    return true;
+  }
+  std::optional<Item> take() {
+    const uint64_t head = head_.load(std::memory_order_relaxed);
+    if (head == tail_.load(std::memory_order_acquire)) return std::nullopt;
+    const Item item = items_[head % kItems];
+    head_.store(head + 1, std::memory_order_release);
+    return item;
+  }
+
+ private:
+  static constexpr uint64_t kItems = 2048;
+
+  std::array<Item, kItems> items_{};
+  alignas(64) std::atomic<uint64_t> head_ = 0;
+  alignas(64) std::atomic<uint64_t> tail_ = 0;
+};
+
+// Counters that their thread alone writes, and others read.
+class SharedCount {
+ public:
+  void publish(const LineCount& count) {
+    const auto words = std::bit_cast<Words>(count);
+    for (size_t i = 0; i < words.size(); ++i) {
+      words_[i].store(words[i], std::memory_order_relaxed);
+    }
+  }
+  LineCount read() const {
+    Words words;
+    for (size_t i = 0; i < words.size(); ++i) {
+      words[i] = words_[i].load(std::memory_order_relaxed);
+    }
+    return std::bit_cast<LineCount>(words);
+  }
+
+ private:
+  using Words = std::array<uint64_t, sizeof(LineCount) / sizeof(uint64_t)>;
+  alignas(64) std::array<std::atomic<uint64_t>, sizeof(LineCount) / sizeof(uint64_t)> words_{};
+};
+
+}  // namespace
+
+void LineCount::add(const LineCount& other) {
+  using Words = std::array<uint64_t, sizeof(LineCount) / sizeof(uint64_t)>;
+  auto sums = std::bit_cast<Words>(*this);
+  const auto more = std::bit_cast<Words>(other);
+  for (size_t i = 0; i < sums.size(); ++i) sums[i] += more[i];
+  *this = std::bit_cast<LineCount>(sums);
+}
+
+uint64_t LineCount::dropped() const {
+  uint64_t sum = 0;
+  for (const uint64_t count : drops) sum += count;
+  return sum;
+}
+
+class Line::Worker {
+ public:
+  Worker(Line& line, uint32_t thread);
+
+  void start() {
+    thread_ = std::jthread([this] { work(); });
+  }
+  void join() {
+    if (thread_.joinable()) thread_.join();
+  }
+  LineCount count() const { return shared_.read(); }
+  // Called by other threads.
+  HandOver& from(size_t thread) { return *inbox_[thread]; }
+
+ private:
+  // A receive queue that this thread polls.
+  struct Source {
+    size_t port;
+    uint32_t queue;
+    bool spreads;  // its frames go to the threads of their flows
+    bool ended = false;
+  };
+
+  void work();
+  void take_programs();
+  bool finished() const;
+  bool poll(Source& source);
+  bool take_handed_over();
+  void spread(const Source& source, std::span<nic::PortFrame* const> frames);
+  void run(size_t port, uint32_t queue, std::span<nic::PortFrame* const> frames);
+  void finish(size_t port, nic::PortFrame* frame, vm::Packet& packet, const Outcome& outcome);
+  void flush();
+  uint64_t now_ns() const {
+    return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                     std::chrono::steady_clock::now() - line_.started_)
+                                     .count());
+  }
+
+  Line& line_;
+  uint32_t number_;
+  std::vector<Source> sources_;
+  std::vector<std::unique_ptr<HandOver>> inbox_;  // by sending thread
+  Environments environments_;
+  std::optional<HookCopies> hooks_;
+  std::optional<Path> path_;
+  uint64_t generation_ = 0;
+  nic::Rss rss_;
+
+  std::array<vm::Packet, kMostBurst> packets_;
+  std::array<Outcome, kMostBurst> outcomes_;
+  std::vector<vm::Hook::Waiting> waiting_;
+  std::vector<nic::PortFrame*> finished_;
+  std::vector<bool> sends_;  // by port: something waits
+  LineCount counted_;
+  SharedCount shared_;
+  std::jthread thread_;
+};
+
+Line::Worker::Worker(Line& line, uint32_t thread)
+    : line_(line),
+      number_(thread),
+      environments_(line.options_.run),
+      rss_(static_cast<uint32_t>(line.options_.cpus.size())),
+      sends_(line.options_.ports.size()) {
+  const auto threads = static_cast<uint32_t>(line.options_.cpus.size());
+  for (size_t port = 0; port < line.options_.ports.size(); ++port) {
+    const nic::PortFacts& facts = line.options_.ports[port].port->facts();
+    for (uint32_t queue = 0; queue < facts.receive_queues; ++queue) {
+      if ((port + queue) % threads != thread) continue;
+      const bool spreads = threads > 1 && !facts.spreads;
+      sources_.push_back({.port = port, .queue = queue, .spreads = spreads});
+    }
+  }
+  for (uint32_t i = 0; i < threads; ++i) inbox_.push_back(std::make_unique<HandOver>());
+}
+
+void Line::Worker::take_programs() {
+  const std::lock_guard lock(line_.hooks_mutex_);
+  generation_ = line_.generation_.load(std::memory_order_relaxed);
+  if (hooks_) hooks_->report();
+  hooks_.emplace(line_.hooks_);
+  path_.emplace(hooks_->hooks(), PathCosts());
+  path_->set_keeps_events(false);
+  path_->set_socket_received(line_.options_.run.socket_received);
+  path_->set_copy_sent([this](const vm::Packet& packet, uint32_t ifindex, nic::Picoseconds) {
+    const auto port = line_.port_of_ifindex_[ifindex];
+    if (!port) return;
+    nic::Port& out = *line_.options_.ports[*port].port;
+    nic::PortFrame* frame = out.make(0);
+    if (frame == nullptr) {
+      ++counted_.copies[static_cast<size_t>(End::dropped)];
+      return;
+    }
+    out.send(number_, frame, packet);
+    sends_[*port] = true;
+  });
+}
+
+void Line::Worker::work() {
+  if (auto entered = line_.dpdk_.enter_thread(line_.options_.cpus[number_]); !entered) {
+    const std::lock_guard lock(line_.hooks_mutex_);
+    if (!line_.error_) line_.error_ = entered.error();
+    line_.stopping_ = true;
+  }
+  uint64_t drain_until = UINT64_MAX;
+  bool polls = true;
+  for (uint64_t before = nic::cycles_now();;) {
+    if (line_.generation_.load(std::memory_order_acquire) != generation_) take_programs();
+    bool any = take_handed_over();
+    if (polls) {
+      for (Source& source : sources_) any = poll(source) || any;
+    }
+    if (any) {
+      flush();
+    } else {
+      environments_.run_timers(now_ns());
+    }
+    const uint64_t after = nic::cycles_now();
+    (any ? counted_.busy_cycles : counted_.idle_cycles) += after - before;
+    before = after;
+    shared_.publish(counted_);
+    if (polls) {
+      const bool stopping = line_.stopping_.load(std::memory_order_relaxed);
+      if (stopping && drain_until == UINT64_MAX) drain_until = now_ns() + kDrainNs;
+      if (finished() || (stopping && (!any || now_ns() > drain_until))) {
+        polls = false;
+        line_.polling_.fetch_sub(1, std::memory_order_release);
+      }
+    } else if (!any && line_.polling_.load(std::memory_order_acquire) == 0) {
+      // Nobody leaves frames to this thread any more.
+      while (take_handed_over()) flush();
+      break;
+    }
+  }
+  shared_.publish(counted_);
+  if (hooks_) {
+    const std::lock_guard lock(line_.hooks_mutex_);
+    hooks_->report();
+  }
+  line_.dpdk_.leave_thread();
+  line_.at_work_.fetch_sub(1, std::memory_order_release);
+}
+
+// Nothing more will come to the queues of this thread, or be taken.
+bool Line::Worker::finished() const {
+  if (line_.packets_taken_.load(std::memory_order_relaxed) >= line_.options_.packets) return true;
+  return std::ranges::all_of(sources_, &Source::ended);
+}
+
+bool Line::Worker::poll(Source& source) {
+  if (source.ended) return false;
+  nic::Port& port = *line_.options_.ports[source.port].port;
+  std::array<nic::PortFrame*, kMostBurst> frames;
+  size_t most = line_.options_.burst;
+  const bool limited = line_.options_.packets != UINT64_MAX;
+  if (limited) {
+    const auto wanted = static_cast<int64_t>(most);
+    const int64_t left = line_.packets_left_.fetch_sub(wanted, std::memory_order_relaxed);
+    most = static_cast<size_t>(std::clamp<int64_t>(left, 0, wanted));
+  }
+  const size_t got = most == 0 ? 0 : port.receive(source.queue, std::span(frames).first(most));
+  if (limited) {
+    line_.packets_left_.fetch_add(static_cast<int64_t>(line_.options_.burst - got),
+                                  std::memory_order_relaxed);
+    line_.packets_taken_.fetch_add(got, std::memory_order_relaxed);
+  }
+  if (got == 0) {
+    source.ended = most != 0 && port.facts().ends;
+    return false;
+  }
+  const auto burst = std::span<nic::PortFrame* const>(frames).first(got);
+  if (source.spreads) {
+    spread(source, burst);
+  } else {
+    run(source.port, source.queue, burst);
+  }
+  return true;
+}
+
+void Line::Worker::spread(const Source& source, std::span<nic::PortFrame* const> frames) {
+  nic::Port& port = *line_.options_.ports[source.port].port;
+  std::array<nic::PortFrame*, kMostBurst> own;
+  size_t count = 0;
+  for (nic::PortFrame* frame : frames) {
+    const uint32_t thread = rss_.queue_of(nic::rss_hash(port.bytes(frame)).value);
+    if (thread == number_) {
+      own[count++] = frame;
+      continue;
+    }
+    // The other thread is slower than this one: waiting for it keeps all frames.
+    while (!line_.workers_[thread]->from(number_).put({frame, source.port})) {
+      if (!take_handed_over()) std::this_thread::yield();
+    }
+  }
+  run(source.port, number_, std::span<nic::PortFrame* const>(own).first(count));
+}
+
+bool Line::Worker::take_handed_over() {
+  bool any = false;
+  for (const auto& inbox : inbox_) {
+    std::array<nic::PortFrame*, kMostBurst> frames;
+    size_t count = 0;
+    size_t port = 0;
+    const auto run_them = [&] {
+      run(port, number_, std::span<nic::PortFrame* const>(frames).first(std::exchange(count, 0)));
+    };
+    for (size_t i = 0; i < kMostBurst; ++i) {
+      const auto item = inbox->take();
+      if (!item) break;
+      any = true;
+      if (item->port != port && count != 0) run_them();
+      port = item->port;
+      frames[count++] = item->frame;
+    }
+    if (count != 0) run_them();
+  }
+  return any;
+}
+
+void Line::Worker::run(size_t port, uint32_t queue, std::span<nic::PortFrame* const> frames) {
+  if (frames.empty()) return;
+  nic::Port& from = *line_.options_.ports[port].port;
+  const uint32_t ifindex = line_.options_.ports[port].ifindex;
+  std::array<vm::Packet*, kMostBurst> packets;
+  for (size_t i = 0; i < frames.size(); ++i) packets[i] = &packets_[i];
+  from.wrap(frames, std::span<vm::Packet* const>(packets).first(frames.size()));
+  const uint64_t now = now_ns();
+  environments_.run_timers(now);
+  vm::Environment& environment = environments_.cores[number_];
+  waiting_.clear();
+  for (size_t i = 0; i < frames.size(); ++i) {
+    vm::Packet& packet = packets_[i];
+    packet.id = counted_.received + i + 1;
+    packet.ifindex = packet.ingress_ifindex = ifindex;
+    if (line_.options_.hashes && packet.rx_hash_type == 0) rss_.steer(packet);
+    packet.rx_queue_index = queue;
+    if (!packet.rx_timestamp_ns) packet.rx_timestamp_ns = now;
+    waiting_.push_back({&packet, &environment});
+  }
+  if (const vm::Hook* hook = path_->first_xdp(ifindex)) hook->prefetch(waiting_);
+  finished_.clear();
+  for (size_t i = 0; i < frames.size(); ++i) {
+    vm::Packet& packet = packets_[i];
+    Outcome& outcome = outcomes_[i];
+    counted_.received_bytes += packet.length();
+    const uint64_t now_ps = now * nic::kPicosecondsPerNanosecond;
+    outcome.packet_id = packet.id;
+    outcome.queue = queue;
+    outcome.in_ifindex = ifindex;
+    outcome.out_ifindex = 0;
+    outcome.end = End::delivered;
+    outcome.reason = DropReason::none;
+    outcome.copies = {};
+    const auto check = nic::check_frame(packet.linear(), packet.length(), line_.options_.run.mtu);
+    if (check != nic::FrameCheck::good) {
+      drop(outcome, check == nic::FrameCheck::runt ? DropReason::runt : DropReason::oversize,
+           now_ps);
+    } else {
+      Way way{packet, environment, outcome, now_ps};
+      if (path_->native(way)) path_->stack(way);
+    }
+    finish(port, frames[i], packet, outcome);
+  }
+  counted_.received += frames.size();
+  if (!finished_.empty()) from.free(finished_);
+}
+
+void Line::Worker::finish(size_t port, nic::PortFrame* frame, vm::Packet& packet,
+                          const Outcome& outcome) {
+  for (size_t i = 0; i < kEnds; ++i) counted_.copies[i] += outcome.copies[i];
+  if (outcome.end == End::delivered) {
+    ++counted_.delivered;
+    finished_.push_back(frame);
+    return;
+  }
+  if (outcome.end == End::dropped) {
+    ++counted_.drops[static_cast<size_t>(outcome.reason)];
+    finished_.push_back(frame);
+    return;
+  }
+  const uint32_t out_ifindex = outcome.out_ifindex;
+  const uint32_t own_ifindex = line_.options_.ports[port].ifindex;
+  const auto out =
+      out_ifindex == own_ifindex ? std::optional(port) : line_.port_of_ifindex_[out_ifindex];
+  if (!out) {
+    ++counted_.drops[static_cast<size_t>(DropReason::no_port)];
+    finished_.push_back(frame);
+    return;
+  }
+  ++counted_.transmitted;
+  counted_.transmitted_bytes += packet.length();
+  line_.options_.ports[*out].port->send(number_, frame, packet);
+  sends_[*out] = true;
+}
+
+void Line::Worker::flush() {
+  for (size_t port = 0; port < sends_.size(); ++port) {
+    if (!sends_[port]) continue;
+    sends_[port] = false;
+    const size_t lost = line_.options_.ports[port].port->flush(number_);
+    // Copies are sent the same way, and may be what was lost.
+    const uint64_t own = std::min<uint64_t>(lost, counted_.transmitted);
+    counted_.transmitted -= own;
+    counted_.drops[static_cast<size_t>(DropReason::tx_queue_full)] += own;
+  }
+}
+
+Line::Line(nic::Dpdk& dpdk, InterfaceHooks hooks, LineOptions options)
+    : dpdk_(dpdk),
+      hooks_(std::move(hooks)),
+      options_(std::move(options)),
+      packets_left_(static_cast<int64_t>(std::min<uint64_t>(options_.packets, INT64_MAX))) {
+  for (const vm::Interface& interface : options_.run.network->interfaces) {
+    port_of_ifindex_.resize(std::max<size_t>(port_of_ifindex_.size(), interface.ifindex + 1));
+  }
+  for (size_t port = 0; port < options_.ports.size(); ++port) {
+    port_of_ifindex_[options_.ports[port].ifindex] = port;
+  }
+  for (uint32_t thread = 0; thread < options_.cpus.size(); ++thread) {
+    workers_.push_back(std::make_unique<Worker>(*this, thread));
+  }
+}
+
+Line::~Line() { static_cast<void>(stop()); }
+
+void Line::start() {
+  started_ = std::chrono::steady_clock::now();
+  at_work_ = polling_ = static_cast<uint32_t>(workers_.size());
+  for (const auto& worker : workers_) worker->start();
+}
+
+Result<void> Line::stop() {
+  stopping_ = true;
+  for (const auto& worker : workers_) worker->join();
+  if (ended_ns_ == 0) ended_ns_ = elapsed_ns();
+  if (error_) return tl::unexpected(*error_);
+  return {};
+}
+
+LineCount Line::count(size_t thread) const { return workers_[thread]->count(); }
+
+LineCount Line::count() const {
+  LineCount sum;
+  for (const auto& worker : workers_) sum.add(worker->count());
+  return sum;
+}
+
+uint64_t Line::elapsed_ns() const {
+  if (ended_ns_ != 0) return ended_ns_;
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                   std::chrono::steady_clock::now() - started_)
+                                   .count());
+}
+
+RunSummary Line::summary() const {
+  const LineCount all = count();
+  RunSummary summary;
+  summary.frames = all.received;
+  summary.delivered = all.delivered;
+  summary.transmitted = all.transmitted;
+  summary.drops = all.drops;
+  summary.copies = all.copies;
+  summary.simulated_ns = elapsed_ns();
+  return summary;
+}
+
+}  // namespace xnic::sim
