@@ -7,10 +7,10 @@
 namespace xnic::sim {
 namespace {
 
-constexpr int kFractionBits = 5;  // 32 buckets for each power of two
+constexpr int kFractionBits = 7;  // 128 buckets for each power of two
 
-// Values below 32 have a bucket each; a later one holds the values that share its power of two and
-// the five bits after the leading one.
+// Values below 128 have a bucket each; a later one holds the values that share its power of two and
+// the seven bits after the leading one.
 size_t bucket_of(uint64_t value) {
   const int magnitude = std::max(static_cast<int>(std::bit_width(value)) - kFractionBits - 1, 0);
   return (static_cast<size_t>(magnitude) << kFractionBits) + (value >> magnitude);
@@ -46,17 +46,18 @@ void Latencies::add(const Latencies& other) {
 
 LatencySummary Latencies::summary() const {
   LatencySummary summary = seen_;
-  const auto percentile = [&](uint64_t hundredths) {
-    uint64_t left = (seen_.count * hundredths + 99) / 100;
+  const auto percentile = [&](uint64_t thousandths) {
+    uint64_t left = (seen_.count * thousandths + 999) / 1000;
     for (size_t i = 0; i < counts_.size() && left > 0; ++i) {
       if (counts_[i] >= left) return std::max(bucket_start(i), seen_.minimum_ps);
       left -= counts_[i];
     }
     return uint64_t{0};
   };
-  summary.median_ps = percentile(50);
-  summary.p90_ps = percentile(90);
-  summary.p99_ps = percentile(99);
+  summary.median_ps = percentile(500);
+  summary.p90_ps = percentile(900);
+  summary.p99_ps = percentile(990);
+  summary.p999_ps = percentile(999);
   return summary;
 }
 

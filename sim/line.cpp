@@ -49,6 +49,9 @@ class HandOver {
   alignas(64) std::atomic<uint64_t> tail_ = 0;
 };
 
+// A count as words, which it is made of.
+using Words = std::array<uint64_t, sizeof(LineCount) / sizeof(uint64_t)>;
+
 // Counters that their thread alone writes, and others read.
 class SharedCount {
  public:
@@ -67,18 +70,23 @@ class SharedCount {
   }
 
  private:
-  using Words = std::array<uint64_t, sizeof(LineCount) / sizeof(uint64_t)>;
-  alignas(64) std::array<std::atomic<uint64_t>, sizeof(LineCount) / sizeof(uint64_t)> words_{};
+  alignas(64) std::array<std::atomic<uint64_t>, std::tuple_size_v<Words>> words_{};
 };
 
 }  // namespace
 
 void LineCount::add(const LineCount& other) {
-  using Words = std::array<uint64_t, sizeof(LineCount) / sizeof(uint64_t)>;
   auto sums = std::bit_cast<Words>(*this);
   const auto more = std::bit_cast<Words>(other);
   for (size_t i = 0; i < sums.size(); ++i) sums[i] += more[i];
   *this = std::bit_cast<LineCount>(sums);
+}
+
+LineCount LineCount::since(const LineCount& before) const {
+  auto words = std::bit_cast<Words>(*this);
+  const auto earlier = std::bit_cast<Words>(before);
+  for (size_t i = 0; i < words.size(); ++i) words[i] -= earlier[i];
+  return std::bit_cast<LineCount>(words);
 }
 
 uint64_t LineCount::dropped() const {

@@ -45,6 +45,7 @@ struct LineCount {
   uint64_t idle_cycles = 0;
 
   void add(const LineCount& other);
+  LineCount since(const LineCount& before) const;
   uint64_t dropped() const;
 };
 

@@ -167,7 +167,7 @@ class Environment final : public Dpdk {
   }
 
   Result<void> start(const DpdkOptions& options);
-  Result<std::unique_ptr<Port>> open(const std::string& device) override;
+  Result<std::unique_ptr<Port>> open(const std::string& device, uint32_t receive_queues) override;
   Result<std::pair<std::unique_ptr<Port>, std::unique_ptr<Port>>> cable(
       const std::string& name) override {
     return make_cable(name, pool_, threads_);
@@ -244,7 +244,8 @@ Result<void> Environment::start(const DpdkOptions& options) {
   return {};
 }
 
-Result<std::unique_ptr<Port>> Environment::open(const std::string& device) {
+Result<std::unique_ptr<Port>> Environment::open(const std::string& device,
+                                                uint32_t receive_queues) {
   const std::string name = device.substr(0, device.find(','));
   uint16_t number = 0;
   Log::the().forget();
@@ -255,7 +256,7 @@ Result<std::unique_ptr<Port>> Environment::open(const std::string& device) {
                   Log::the().last_words(error != 0 ? rte_strerror(-error) : "it is no ethdev"));
     }
   }
-  return open_ethdev(number, device, pool_, threads_);
+  return open_ethdev(number, device, pool_, threads_, receive_queues);
 }
 
 Result<void> Environment::enter_thread(int cpu) {

@@ -26,8 +26,10 @@ class Dpdk {
   virtual ~Dpdk() = default;
 
   // An ethdev by PCI address, by the arguments of a virtual device ("net_pcap0,rx_pcap=FILE"), or
-  // by the name of one that exists; ready to receive and send. Error: bad_input, one sentence.
-  virtual Result<std::unique_ptr<Port>> open(const std::string& device) = 0;
+  // by the name of one that exists; ready to receive, by at most so many queues, and to send.
+  // Error: bad_input, one sentence.
+  virtual Result<std::unique_ptr<Port>> open(const std::string& device,
+                                             uint32_t receive_queues) = 0;
   // The two ends of a cable within this process: what one sends, the other receives.
   virtual Result<std::pair<std::unique_ptr<Port>, std::unique_ptr<Port>>> cable(
       const std::string& name) = 0;

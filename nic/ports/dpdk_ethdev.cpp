@@ -27,7 +27,7 @@ class Ethdev final : public MbufPort {
     rte_eth_dev_close(number_);
   }
 
-  Result<void> start(const std::string& device);
+  Result<void> start(const std::string& device, uint32_t most_receive_queues);
 
   size_t receive(uint32_t queue, std::span<PortFrame*> frames) override {
     return rte_eth_rx_burst(number_, static_cast<uint16_t>(queue),
@@ -70,7 +70,7 @@ rte_eth_conf configuration_of(const rte_eth_dev_info& info, uint16_t queues) {
   return configuration;
 }
 
-Result<void> Ethdev::start(const std::string& device) {
+Result<void> Ethdev::start(const std::string& device, uint32_t most_receive_queues) {
   const auto failed = [&](int error, std::string_view what) {
     return fail(ExitCode::bad_input, "port dpdk:{}: {}: {}", device, what, rte_strerror(-error));
   };
@@ -78,11 +78,11 @@ Result<void> Ethdev::start(const std::string& device) {
   if (const int error = rte_eth_dev_info_get(number_, &info); error != 0) {
     return failed(error, "the device does not say what it is");
   }
-  const auto queues_of = [&](uint16_t most) {
-    return static_cast<uint16_t>(std::clamp<uint32_t>(threads_, 1, std::max<uint16_t>(most, 1)));
+  const auto queues_of = [](uint32_t wanted, uint16_t most) {
+    return static_cast<uint16_t>(std::clamp<uint32_t>(wanted, 1, std::max<uint16_t>(most, 1)));
   };
-  const uint16_t receive_queues = queues_of(info.max_rx_queues);
-  transmit_queues_ = queues_of(info.max_tx_queues);
+  const uint16_t receive_queues = queues_of(most_receive_queues, info.max_rx_queues);
+  transmit_queues_ = queues_of(threads_, info.max_tx_queues);
   const rte_eth_conf configuration = configuration_of(info, receive_queues);
   if (const int error =
           rte_eth_dev_configure(number_, receive_queues, transmit_queues_, &configuration);
@@ -160,9 +160,11 @@ PortLink Ethdev::link() const {
 }  // namespace
 
 Result<std::unique_ptr<Port>> open_ethdev(uint16_t number, const std::string& device,
-                                          rte_mempool* pool, uint32_t threads) {
+                                          rte_mempool* pool, uint32_t threads,
+                                          uint32_t receive_queues) {
   auto port = std::make_unique<Ethdev>(number, pool, threads);
-  if (auto started = port->start(device); !started) return tl::unexpected(started.error());
+  if (auto started = port->start(device, receive_queues); !started)
+    return tl::unexpected(started.error());
   return port;
 }
 

@@ -43,6 +43,60 @@ TEST(Packet, MovesTheTailOfA64ByteFrameFrom50BytesBackTo3456Forward) {
   }
 }
 
+TEST(Packet, IsInBorrowedMemoryWhatItIsInItsOwn) {
+  std::mt19937 random(7);
+  const auto number = [&](int from, int to) {
+    return std::uniform_int_distribution<int>(from, to)(random);
+  };
+  std::vector<uint8_t> memory(kFrameSize);
+  Packet borrowed;
+  Packet owned;
+  for (int round = 0; round < 2000; ++round) {
+    const Bytes frame = counting_bytes(static_cast<size_t>(number(14, 5000)));
+    const auto linear = std::min<uint32_t>(kLinearSize, static_cast<uint32_t>(frame.size()));
+    std::copy_n(frame.begin(), linear, memory.begin() + kHeadroom);
+    borrowed.borrow(memory.data(), linear, std::span(frame).subspan(linear));
+    owned.assign(frame);
+    ASSERT_TRUE(borrowed.borrows());
+    ASSERT_FALSE(owned.borrows());
+    for (int step = 0; step < 8; ++step) {
+      const int delta = number(-300, 300);
+      switch (number(0, 5)) {
+        case 0:
+          ASSERT_EQ(borrowed.adjust_head(delta), owned.adjust_head(delta));
+          break;
+        case 1:
+          ASSERT_EQ(borrowed.adjust_meta(delta), owned.adjust_meta(delta));
+          break;
+        case 2:
+          ASSERT_EQ(borrowed.adjust_tail(delta), owned.adjust_tail(delta));
+          break;
+        case 3: {
+          const auto length = static_cast<uint32_t>(number(1, 5000));
+          ASSERT_EQ(borrowed.ensure_linear(length), owned.ensure_linear(length));
+          break;
+        }
+        case 4: {
+          // What an sk_buff may do, once it has the room.
+          const auto count = static_cast<uint32_t>(number(0, 400));
+          borrowed.ensure_headroom(count);
+          owned.ensure_headroom(count);
+          break;
+        }
+        default: {
+          Packet copy;
+          copy.copy(borrowed);
+          ASSERT_FALSE(copy.borrows());
+          ASSERT_EQ(copy.bytes(), owned.bytes());
+        }
+      }
+      ASSERT_EQ(borrowed.bytes(), owned.bytes());
+      ASSERT_EQ(borrowed.metadata_length(), owned.metadata_length());
+      ASSERT_EQ(borrowed.buffer_size(), owned.buffer_size());
+    }
+  }
+}
+
 TEST(Packet, TakesMetadataInWordsUpTo216Bytes) {
   for (int delta = -300; delta <= 8; ++delta) {
     Packet packet(counting_bytes(64));

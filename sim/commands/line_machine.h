@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nic/port.h"
+#include "sim/attachment.h"
+#include "sim/commands/line_arguments.h"
+#include "sim/run.h"
+#include "vm/kernel.h"
+#include "vm/result.h"
+
+namespace xnic::sim {
+
+// A port of the command line: "[INTERFACE=]NAME".
+struct PortWord {
+  std::string interface;  // empty: where none is named
+  std::string name;
+};
+PortWord parse_port_word(const std::string& text);
+
+// The emulated machine whose interfaces are ports, with the programs of the command line.
+struct LineMachine {
+  // `ports` in the order of the words. Errors: usage, those of files, program_rejected.
+  static Result<std::unique_ptr<LineMachine>> make(const LineArguments& arguments,
+                                                   const std::vector<PortWord>& words,
+                                                   const std::vector<nic::Port*>& ports,
+                                                   uint32_t threads);
+
+  // What its threads run by.
+  Result<RunOptions> run_options(const LineArguments& arguments, uint32_t threads) const;
+  // Whether some program sees the hash that hardware gives a packet.
+  bool sees_hashes() const;
+  const std::string& interface_name(size_t port) const;
+
+  std::unique_ptr<vm::Engine> engine;
+  std::optional<vm::Kernel> kernel;
+  std::optional<Attachments> attachments;
+  std::vector<uint32_t> interfaces;  // of the ports
+};
+
+}  // namespace xnic::sim
