@@ -23,8 +23,8 @@ constexpr uint32_t kThread = 0;  // at the ports
 constexpr uint32_t kShortestFrame = 64;  // FCS counted
 constexpr uint32_t kLongestFrame = 1518;
 constexpr uint16_t kFlows = 256;
-// How long nothing has to come back before what is missing counts as lost.
-constexpr auto kSilence = std::chrono::milliseconds(50);
+// How long nothing has to come back before what is missing counts as lost (RFC 2544, section 23).
+constexpr auto kSilence = std::chrono::seconds(2);
 constexpr std::array<uint8_t, 2> kMark = {'x', 'n'};
 constexpr size_t kSequenceBytes = 6;
 
@@ -196,7 +196,7 @@ TrialResult Generator::run(const TrialOptions& options, const std::atomic<bool>&
     now = nic::cycles_now();
   }
   result.seconds = static_cast<double>(now - start) / cycles_a_second;
-  for (auto last = Clock::now(); Clock::now() - last < kSilence && result.received < result.sent;) {
+  for (auto last = Clock::now(); result.received < result.sent && Clock::now() - last < kSilence && !stop;) {
     if (receive(options, seen, result, latencies, picoseconds_a_cycle) != 0) last = Clock::now();
   }
   result.latency = latencies.summary();

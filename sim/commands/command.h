@@ -20,6 +20,7 @@ std::span<const Command> commands();
 
 Result<ExitCode> run_command(int argc, char** argv);
 Result<ExitCode> line_command(int argc, char** argv);
+Result<ExitCode> doctor_command(int argc, char** argv);
 Result<ExitCode> diff_command(int argc, char** argv);
 Result<ExitCode> bench_command(int argc, char** argv);
 Result<ExitCode> prog_command(int argc, char** argv);

@@ -8,7 +8,8 @@ std::span<const Command> commands() {
   static constexpr std::array kCommands = {
       Command{"run", "replay a capture through XDP and tc programs on the emulated SmartNIC",
               run_command},
-      Command{"line", "run programs on DPDK ports at line rate", line_command},
+      Command{"line", "run programs on DPDK ports at line rate, and measure them", line_command},
+      Command{"doctor", "say what DPDK needs on this machine and does not find", doctor_command},
       Command{"diff", "run the same packets in the kernel of this machine, tell what differs",
               diff_command},
       Command{"bench",

@@ -14,11 +14,12 @@ namespace xnic::command {
 namespace {
 
 using testing::HasSubstr;
-using testing::UnorderedElementsAreArray;
 using traces::Bytes;
 using traces::TemporaryFolder;
 
 constexpr int kNotAvailable = 77;
+// net_pcap cuts what it writes to RTE_ETHER_MAX_JUMBO_FRAME_LEN.
+constexpr size_t kLongestWritten = 0x3f00;
 
 // The frames of a capture in the classic format, in this machine's byte order
 // (draft-ietf-opsawg-pcap).
@@ -38,6 +39,21 @@ std::vector<Bytes> frames_of(const std::string& path) {
     at += length;
   }
   return frames;
+}
+
+// The first frame in which two captures differ, in words; empty if there is none.
+std::string difference(const std::vector<Bytes>& ours, const std::vector<Bytes>& theirs) {
+  for (size_t i = 0; i < std::max(ours.size(), theirs.size()); ++i) {
+    if (i >= ours.size() || i >= theirs.size()) {
+      return std::to_string(ours.size()) + " frames, not " + std::to_string(theirs.size());
+    }
+    if (ours[i] == theirs[i]) continue;
+    const auto [a, b] = std::ranges::mismatch(ours[i], theirs[i]);
+    return "frame " + std::to_string(i + 1) + ", " + std::to_string(ours[i].size()) +
+           " bytes, not " + std::to_string(theirs[i].size()) + ", differs at byte " +
+           std::to_string(a - ours[i].begin());
+  }
+  return "";
 }
 
 // A port that reads one file and writes another.
@@ -61,13 +77,14 @@ std::vector<Case> cases() {
   const auto tx = [](const char* name) {
     return Case{name, {"--attach", "nic0/xdp.native=" + data_object("reflect.o:") + name}};
   };
-  return {tx("reflect"),
-          tx("resize"),
-          tx("reflect_frags"),
-          {"cross", {"--attach", "nic0/xdp.native=" + data_object("ports.o:cross")}},
-          {"mirror", {"--attach", "nic0/tc.ingress=" + data_object("ports.o:mirror")}},
-          {"balance", {"--attach", "nic0/xdp.native=" + example("load_balancer.o")}},
-          {"adjust_head", {"--attach", "nic0/xdp.native=" + test_object("adjust_head.o")}}};
+  return {
+      tx("reflect"),
+      tx("resize"),
+      tx("reflect_frags"),
+      {"cross", {"--attach", "nic0/xdp.native=" + data_object("ports.o:cross")}},
+      {"mirror", {"--attach", "nic0/tc.ingress=" + data_object("ports.o:mirror")}},
+      {"balance", {"--attach", "nic0/xdp.native=" + example("load_balancer.o")}},
+      {"adjust_head", {"--attach", "nic0/xdp.native=" + test_object("adjust_head.o:push_header")}}};
 }
 
 TEST_P(LineCommand, WritesTheFramesThatTheUntimedReplayWrites) {
@@ -87,8 +104,10 @@ TEST_P(LineCommand, WritesTheFramesThatTheUntimedReplayWrites) {
     XNIC_NEEDS_DPDK(line);
     ASSERT_EQ(line.code, 0) << line.err;
     for (const std::string port : {"0", "1"}) {
-      const std::vector<Bytes> expected = frames_of(folder / port);
-      EXPECT_EQ(frames_of(folder / ("line" + port)), expected) << path << ", nic" << port;
+      std::vector<Bytes> expected = frames_of(folder / port);
+      for (Bytes& frame : expected) frame.resize(std::min(frame.size(), kLongestWritten));
+      EXPECT_EQ(difference(frames_of(folder / ("line" + port)), expected), "")
+          << path << ", nic" << port;
       written += expected.size();
     }
     const json ours = json::parse(line.out);
@@ -107,7 +126,7 @@ TEST_P(LineCommand, WritesTheFramesThatTheUntimedReplayWrites) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Programs, LineCommand, testing::ValuesIn(cases()),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& one) { return std::string(one.param.name); });
 
 TEST(LineThreads, SpreadsAPortOfOneQueueOverAllThreads) {
   if (sysconf(_SC_NPROCESSORS_ONLN) < 2) GTEST_SKIP() << "this machine has one CPU";
@@ -120,7 +139,12 @@ TEST(LineThreads, SpreadsAPortOfOneQueueOverAllThreads) {
   const Ran one = xnic({"line", "--attach", "nic0/xdp.native=" + data_object("reflect.o:resize"),
                         "--port", pcap_port(0, path, folder / "one"), "-j"});
   ASSERT_EQ(one.code, 0) << one.err;
-  EXPECT_THAT(frames_of(folder / "two"), UnorderedElementsAreArray(frames_of(folder / "one")));
+  const auto sorted = [&](const char* name) {
+    std::vector<Bytes> frames = frames_of(folder / name);
+    std::ranges::sort(frames);
+    return frames;
+  };
+  EXPECT_EQ(difference(sorted("two"), sorted("one")), "");
   EXPECT_EQ(json::parse(line.out)["drops"], json::parse(one.out)["drops"]);
   EXPECT_EQ(json::parse(line.out)["lcores"].size(), 2u);
 }

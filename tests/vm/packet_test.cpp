@@ -57,6 +57,9 @@ TEST(Packet, IsInBorrowedMemoryWhatItIsInItsOwn) {
     std::copy_n(frame.begin(), linear, memory.begin() + kHeadroom);
     borrowed.borrow(memory.data(), linear, std::span(frame).subspan(linear));
     owned.assign(frame);
+    for (Packet* packet : {&borrowed, &owned}) {
+      std::fill_n(packet->hard_start(), kHeadroom, uint8_t{0});
+    }
     ASSERT_TRUE(borrowed.borrows());
     ASSERT_FALSE(owned.borrows());
     for (int step = 0; step < 8; ++step) {
@@ -64,6 +67,13 @@ TEST(Packet, IsInBorrowedMemoryWhatItIsInItsOwn) {
       switch (number(0, 5)) {
         case 0:
           ASSERT_EQ(borrowed.adjust_head(delta), owned.adjust_head(delta));
+          // What stood in the headroom is left over from before.
+          for (Packet* packet : {&borrowed, &owned}) {
+            std::fill_n(packet->data(), std::min(packet->linear_length(), 14u), uint8_t{0x55});
+            std::fill_n(packet->hard_start(),
+                        packet->data() - packet->hard_start() - packet->metadata_length(),
+                        uint8_t{0});
+          }
           break;
         case 1:
           ASSERT_EQ(borrowed.adjust_meta(delta), owned.adjust_meta(delta));

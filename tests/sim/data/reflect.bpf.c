@@ -16,12 +16,17 @@ static int swap_addresses(struct xdp_md* context) {
 
 SEC("?xdp") int reflect(struct xdp_md* context) { return swap_addresses(context); }
 
-/* A new header in front, up to all of the headroom that XDP gives, and bytes behind. */
+#define TUNNEL 200
+
+/* A new header in front, up to most of the headroom that XDP gives, and bytes behind. */
 SEC("?xdp") int resize(struct xdp_md* context) {
   int length = context->data_end - context->data;
   switch (length & 7) {
     case 0:
-      if (bpf_xdp_adjust_head(context, -200)) return XDP_ABORTED;
+      if (bpf_xdp_adjust_head(context, -TUNNEL)) return XDP_ABORTED;
+      void* header = (void*)(long)context->data;
+      if (header + TUNNEL > (void*)(long)context->data_end) return XDP_ABORTED;
+      __builtin_memset(header, 0xab, TUNNEL);
       break;
     case 1:
       if (bpf_xdp_adjust_head(context, -14)) return XDP_ABORTED;
@@ -47,7 +52,22 @@ SEC("?xdp") int resize(struct xdp_md* context) {
   return XDP_TX;
 }
 
+__u64 count;
+
+/* Loses one frame of four. */
+SEC("?xdp") int every_fourth(struct xdp_md* context) {
+  return __sync_fetch_and_add(&count, 1) % 4 == 3 ? XDP_DROP : swap_addresses(context);
+}
+
+/* Writes the time into the frame. */
+SEC("?xdp") int numbered(struct xdp_md* context) {
+  __u64* words = (void*)(long)context->data;
+  if ((void*)(words + 1) > (void*)(long)context->data_end) return XDP_ABORTED;
+  *words = bpf_ktime_get_ns();
+  return XDP_TX;
+}
+
 /* Takes frames of any length. */
 SEC("?xdp.frags") int reflect_frags(struct xdp_md* context) { return swap_addresses(context); }
 
-char license[] SEC("license") = "GPL";
+char _license[] SEC("license") = "GPL";
