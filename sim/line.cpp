@@ -279,7 +279,7 @@ void Line::Worker::spread(const Source& source, std::span<nic::PortFrame* const>
   std::array<nic::PortFrame*, kMostBurst> own;
   size_t count = 0;
   for (nic::PortFrame* frame : frames) {
-    const uint32_t thread = rss_.queue_of(nic::rss_hash(port.bytes(frame)).value);
+    const uint32_t thread = rss_.steer(port.bytes(frame)).queue;
     if (thread == number_) {
       own[count++] = frame;
       continue;

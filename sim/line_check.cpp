@@ -16,6 +16,7 @@ struct LineCheck::Machine {
       : lane(std::move(hooks), options, false, false) {}
 
   Lane lane;
+  nic::Rss rss{1};
   Journey journey;
   uint64_t frames = 0;
 };
@@ -30,7 +31,7 @@ void LineCheck::sent(std::span<const uint8_t> frame) {
   const traces::Frame entering{.id = ++machine.frames,
                                .bytes = frame,
                                .original_length = static_cast<uint32_t>(frame.size())};
-  enter(entering, machine.journey.packet, machine.journey.outcome, in_);
+  Lane::enter(entering, machine.rss.steer(frame), in_, machine.journey);
   Journey* const burst[] = {&machine.journey};
   machine.lane.run(burst, [](const Journey&) {});
   const Outcome& outcome = machine.journey.outcome;

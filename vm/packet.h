@@ -203,6 +203,7 @@ class alignas(64) Packet {
 
   // Where in the object its pointers stand, in bytes: for generated code.
   struct PointerOffsets {
+    uint32_t hard_start;
     uint32_t data_meta;
     uint32_t data;
     uint32_t data_end;

@@ -11,12 +11,14 @@
 #include <algorithm>
 #include <array>
 #include <mutex>
+#include <string_view>
 #include <vector>
 
 namespace xnic::nic {
 namespace {
 
 constexpr uint16_t kDescriptors = 1024;
+constexpr uint32_t kSmallFrames = 8191;
 
 class Ethdev final : public MbufPort {
  public:
@@ -25,6 +27,7 @@ class Ethdev final : public MbufPort {
   ~Ethdev() override {
     rte_eth_dev_stop(number_);
     rte_eth_dev_close(number_);
+    rte_mempool_free(small_frames_);
   }
 
   Result<void> start(const std::string& device, uint32_t most_receive_queues);
@@ -50,6 +53,7 @@ class Ethdev final : public MbufPort {
 
   uint16_t number_;
   rte_mempool* pool_;
+  rte_mempool* small_frames_ = nullptr;  // of a device that takes no larger ones
   uint32_t threads_;
   uint16_t transmit_queues_ = 1;
   std::mutex shared_queues_;  // where threads share transmit queues
@@ -95,11 +99,21 @@ Result<void> Ethdev::start(const std::string& device, uint32_t most_receive_queu
   rte_eth_dev_adjust_nb_rx_tx_desc(number_, &receive_descriptors, &transmit_descriptors);
   const int socket = rte_eth_dev_socket_id(number_);
   const auto socket_id = static_cast<unsigned>(socket < 0 ? SOCKET_ID_ANY : socket);
+  // AF_XDP takes buffers of a page at most, with all that stands in front of the frame: packets are
+  // copied out of them.
+  rte_mempool* receive_pool = pool_;
+  if (std::string_view(info.driver_name) == "net_af_xdp") {
+    small_frames_ =
+        rte_pktmbuf_pool_create(fmt::format("xnic_small_{}", number_).c_str(), kSmallFrames, 0, 0,
+                                RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    if (small_frames_ == nullptr) return failed(-rte_errno, "there is no memory for its frames");
+    receive_pool = small_frames_;
+  }
   for (uint16_t queue = 0; queue < receive_queues; ++queue) {
     rte_eth_rxconf rx = info.default_rxconf;
     rx.offloads = configuration.rxmode.offloads;
-    if (const int error =
-            rte_eth_rx_queue_setup(number_, queue, receive_descriptors, socket_id, &rx, pool_);
+    if (const int error = rte_eth_rx_queue_setup(number_, queue, receive_descriptors, socket_id,
+                                                 &rx, receive_pool);
         error != 0) {
       return failed(error, fmt::format("receive queue {} cannot be set up", queue));
     }

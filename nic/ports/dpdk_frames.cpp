@@ -120,7 +120,7 @@ bool MbufPort::lay_out(rte_mbuf* mbuf, const vm::Packet& packet) {
   } else {
     mbuf->data_off = in_place ? 0 : RTE_PKTMBUF_HEADROOM;
     // In place it may stretch to where skb_shared_info has its room.
-    if (!in_place) placed = std::min<size_t>(placed, vm::kLinearSize);
+    if (!in_place) placed = std::min<size_t>(placed, mbuf->buf_len - mbuf->data_off);
     std::memmove(buffer_of(mbuf) + mbuf->data_off, linear.data(), placed);
   }
   mbuf->data_len = static_cast<uint16_t>(placed);
