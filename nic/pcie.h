@@ -21,7 +21,7 @@ class Pcie {
   };
 
   // Gb/s left for TLPs, after line code and data link layer.
-  double transaction_gbps() const { return gbps_; }
+  double transaction_gbps() const { return rate_.gbps(); }
 
   // Bytes on the link, headers included, to move `bytes`.
   uint64_t write_bytes(uint64_t bytes) const;            // towards the host
@@ -45,7 +45,7 @@ class Pcie {
   uint64_t write_header_;
   uint64_t request_header_;
   uint64_t completion_header_;
-  double gbps_;
+  LinkRate rate_;
   Picoseconds write_latency_;
   Picoseconds read_latency_;
   Picoseconds writes_free_ = 0;

@@ -31,6 +31,8 @@ class Rss {
   // `queues` is at least 1; the table of 128 entries spreads them evenly.
   explicit Rss(uint32_t queues);
 
+  // The queue that the table gives a hash.
+  uint32_t queue_of(const RssHash& hash) const { return table_[hash.value % table_.size()]; }
   // Sets rx_hash, rx_hash_type and rx_queue_index.
   void steer(vm::Packet& packet) const;
 

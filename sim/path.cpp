@@ -107,6 +107,7 @@ vm::HookResult Path::run(Way& way, vm::Hook& hook, vm::Invocation& invocation) {
   const vm::HookResult result =
       hook.run(invocation, [&](const vm::Program& program, const vm::HookResult& one) {
         way.now += costs_.hook + one.instructions * costs_.instruction;
+        way.instructions += one.instructions;
         if (keeps_events_) {
           way.outcome.events.push_back({hook.point(), &program, one, way.now, ifindex, way.copy});
         }

@@ -46,6 +46,7 @@ struct Way {
   bool built = false;         // it is an sk_buff
   bool redirected = false;    // a tc program sent it, and generic XDP leaves it alone
   uint32_t nested_sends = 0;  // by tc programs out of interfaces, each within the one before
+  uint64_t instructions = 0;  // of the programs of hooks that it passed
   uint32_t rounds = 0;        // how often it, or a copy of it, came in anew within the machine
 };
 

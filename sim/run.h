@@ -29,6 +29,7 @@ struct RunOptions {
   uint64_t seed = 0;   // of bpf_get_prandom_u32
   uint32_t mtu = 0;    // bytes behind the Ethernet header; 0 is no limit
   bool lossy = false;  // timed only: frames keep their pace, and drops for lack of room are real
+  bool exact = false;  // timed only: every packet has events of its own
   bool counts_runs = false;  // programs count their runs: Kernel::stats_enabled()
   std::function<void(std::string_view)> trace;  // lines of bpf_trace_printk; may be empty
   // Environment::record of every CPU; may be empty.
@@ -69,6 +70,8 @@ struct RunSummary {
 class Tally {
  public:
   void add(const Outcome& outcome);
+  // A frame that was lost at `end_ps` before it was a packet.
+  void add_drop(DropReason reason, uint64_t end_ps);
   void add(const Tally& other);
   RunSummary summary() const;
 
