@@ -58,20 +58,13 @@ class HashTables {
   // Of `addresses`, and the four bytes of ports where there are any.
   template <size_t kBytes>
   uint32_t hash(std::span<const uint8_t, kBytes> addresses, std::span<const uint8_t> ports) const {
-    const uint32_t hash = part<kBytes>(addresses.data(), 0);
-    return ports.empty() ? hash : hash ^ part<4>(ports.data(), kBytes);
-  }
-
- private:
-  // What so many bytes add that stand at `place` of the input.
-  template <size_t kBytes>
-  uint32_t part(const uint8_t* bytes, size_t place) const {
     uint32_t hash = 0;
-#pragma GCC unroll 8
-    for (size_t at = 0; at < kBytes; ++at) hash ^= of_[place + at][bytes[at]];
+    for (size_t at = 0; at < kBytes; ++at) hash ^= of_[at][addresses[at]];
+    for (size_t at = 0; at < ports.size(); ++at) hash ^= of_[kBytes + at][ports[at]];
     return hash;
   }
 
+ private:
   static constexpr size_t kInputBytes = 36;
   std::array<std::array<uint32_t, 256>, kInputBytes> of_;
 };
@@ -143,7 +136,7 @@ void Rss::steer(vm::Packet& packet) const {
   const RssHash hash = rss_hash(packet.linear());
   packet.rx_hash = hash.value;
   packet.rx_hash_type = hash.type;
-  packet.rx_queue_index = queue_of(hash);
+  packet.rx_queue_index = table_[packet.rx_hash % table_.size()];
 }
 
 }  // namespace xnic::nic
