@@ -37,8 +37,7 @@ Nic::Nic(const sc_core::sc_module_name& name, const NicProfile& profile, const N
       mac_rx_(options.ports, Mac(profile.link_gbps.value)),
       mac_tx_(options.ports, Mac(profile.link_gbps.value)),
       rss_(profile.queues.whole()),
-      engine_(from_nanoseconds(profile.offload_fixed_ns.value),
-              from_nanoseconds(profile.offload_instruction_ns.value)),
+      engine_(profile, make_core_model(profile)),
       pcie_(profile),
       pump_(wheel.add([this] { pump(); })),
       take_step_(wheel.add([this] { take_step(); })) {
@@ -47,8 +46,11 @@ Nic::Nic(const sc_core::sc_module_name& name, const NicProfile& profile, const N
     queues_.push_back({RxQueue(profile.queue_packets.whole()),
                        Ring(profile.ring_descriptors.whole()),
                        Interrupt(from_nanoseconds(profile.interrupt_latency_ns.value),
-                                 from_nanoseconds(profile.interrupt_moderation_ns.value)),
-                       wheel.add([this, i] { client_.interrupt(i); })});
+                                 from_nanoseconds(profile.interrupt_moderation_ns.value),
+                                 profile.interrupt_moderation_packets.whole()),
+                       wheel.add([this, i] {
+                         if (queues_[i].interrupt.handle(wheel_.now())) client_.interrupt(i);
+                       })});
   }
 }
 
@@ -75,7 +77,8 @@ void Nic::wait_until(Picoseconds time) {
 // True if the frame is too far ahead of the clock; the port then goes on at its time.
 bool Nic::ahead_of_clock(const Mac::Slot& slot) {
   const Picoseconds time = options_.exact ? slot.end : slot.start;
-  const Picoseconds limit = options_.exact ? wheel_.now() : std::max(wheel_.now() + kAhead, ahead_until_);
+  const Picoseconds limit =
+      options_.exact ? wheel_.now() : std::max(wheel_.now() + kAhead, ahead_until_);
   if (time <= limit) return false;
   wait_until(time);
   return true;
@@ -130,6 +133,7 @@ bool Nic::receive() {
     room = queue.memory.room_at(slot.end);
   }
   if (!options_.lossy) held_->arrival = slot.start;
+  held_->wire = {slot.start, slot.end};
   mac.pass(slot.start, length);
   if (check == FrameCheck::runt) return lose(NicDrop::runt, slot.end);
   if (check == FrameCheck::oversize) return lose(NicDrop::oversize, slot.end);
@@ -157,6 +161,7 @@ void Nic::accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot) {
   const Picoseconds begun = engine_.start(parsed);
   const Offloaded run = client_.offload(*transit, begun);
   const Picoseconds now = run.ran ? engine_.charge(begun, run) : parsed;
+  if (run.ran) transit->engine = {begun, now};
   if (run.way == Offloaded::Way::drop) {
     hold(queue, slot.end, now);
     client_.offload_dropped(std::move(transit), now);
@@ -164,12 +169,14 @@ void Nic::accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot) {
   }
   if (run.way == Offloaded::Way::transmit) {
     const Mac::Slot out = mac_tx_[transit->port].pass(now, packet.length());
+    transit->wire_out = {out.start, out.end};
     hold(queue, slot.end, out.end);
     client_.sent(std::move(transit), out.end);
     return;
   }
   if (queue.ring.free() == 0) return lose(now);
   const Pcie::Transfer data = pcie_.write(now, packet.length());
+  transit->to_host = {data.begun, data.left};
   const Picoseconds ready = pcie_.write(data.left, completion_bytes_).done;
   transit->ready = ready;
   hold(queue, slot.end, data.left);
@@ -209,9 +216,8 @@ void Nic::post(uint32_t queue, uint64_t count) {
 void Nic::arm(uint32_t queue) {
   Queue& armed = queues_[queue];
   armed.interrupt.arm();
-  if (const Transit* oldest = armed.ring.oldest()) {
-    raise(armed, std::max(oldest->ready, wheel_.now()));
-  }
+  armed.ring.for_each(
+      [&](const Transit& waiting) { raise(armed, std::max(waiting.ready, wheel_.now())); });
 }
 
 void Nic::go_on(std::unique_ptr<Transit> transit, Picoseconds time, Step step) {
@@ -235,12 +241,14 @@ void Nic::transmit(std::unique_ptr<Transit> transit, Picoseconds now) {
 }
 
 void Nic::read_from_host(std::unique_ptr<Transit> transit, Picoseconds now) {
-  const Picoseconds here = pcie_.read(now, transit->packet.length()).done;
-  go_on(std::move(transit), here, &Nic::send);
+  const Pcie::Transfer data = pcie_.read(now, transit->packet.length());
+  transit->from_host = {data.begun, data.done};
+  go_on(std::move(transit), data.done, &Nic::send);
 }
 
 void Nic::send(std::unique_ptr<Transit> transit, Picoseconds now) {
   const Mac::Slot slot = mac_tx_[transit->port].pass(now, transit->packet.length());
+  transit->wire_out = {slot.start, slot.end};
   client_.sent(std::move(transit), slot.end);
 }
 
@@ -263,6 +271,7 @@ std::vector<Resource> Nic::resources() const {
     server(fmt::format("port {} tx", port), mac_tx_[port].work());
   }
   server("offload engine", engine_.work());
+  all.back().servers = engine_.cores();
   server("PCIe to host", pcie_.to_host());
   server("PCIe to NIC", pcie_.to_nic());
   for (size_t i = 0; i < queues_.size(); ++i) {

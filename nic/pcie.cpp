@@ -47,9 +47,10 @@ uint64_t Pcie::read_completion_bytes(uint64_t bytes) const {
 
 Pcie::Transfer Pcie::write(Picoseconds now, uint64_t bytes) {
   const Picoseconds wire = rate_.time(write_bytes(bytes));
-  writes_free_ = std::max(now, writes_free_) + wire;
+  const Picoseconds begun = std::max(now, writes_free_);
+  writes_free_ = begun + wire;
   to_host_.add(wire);
-  return {writes_free_, writes_free_ + write_latency_};
+  return {begun, writes_free_, writes_free_ + write_latency_};
 }
 
 Pcie::Transfer Pcie::read(Picoseconds now, uint64_t bytes) {
@@ -57,10 +58,11 @@ Pcie::Transfer Pcie::read(Picoseconds now, uint64_t bytes) {
   const Picoseconds completion = rate_.time(read_completion_bytes(bytes));
   requests_free_ = std::max(now, requests_free_) + request;
   const Picoseconds first_byte = requests_free_ + read_latency_;
-  to_nic_free_ = std::max(first_byte, to_nic_free_) + completion;
+  const Picoseconds begun = std::max(first_byte, to_nic_free_);
+  to_nic_free_ = begun + completion;
   to_host_.add(request);
   to_nic_.add(completion);
-  return {requests_free_, to_nic_free_};
+  return {begun, requests_free_, to_nic_free_};
 }
 
 Picoseconds Pcie::doorbell(Picoseconds now) {

@@ -16,8 +16,9 @@ class Pcie {
   explicit Pcie(const NicProfile& profile);
 
   struct Transfer {
-    Picoseconds left;  // the last TLP has left its sender
-    Picoseconds done;  // the data is where it was to go
+    Picoseconds begun;  // the first TLP of the data is on the link
+    Picoseconds left;   // the last TLP has left its sender
+    Picoseconds done;   // the data is where it was to go
   };
 
   // Gb/s left for TLPs, after line code and data link layer.

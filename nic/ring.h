@@ -31,6 +31,14 @@ class Ring {
   }
   // The oldest filled descriptor, null if there is none. Its `ready` may lie in the future.
   const Transit* oldest() const { return slots_[head_].get(); }
+  // What is filled, from the oldest on.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    size_t slot = head_;
+    for (uint64_t left = filled_ - taken_; left != 0; --left, slot = after(slot)) {
+      visit(*slots_[slot]);
+    }
+  }
   // Takes the oldest; there must be one. Its descriptor is not posted again before post().
   std::unique_ptr<Transit> take() {
     assert(oldest() != nullptr);

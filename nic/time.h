@@ -26,8 +26,8 @@ class LinkRate {
   double gbps() const { return gbps_; }
   // How long `bytes` occupy it.
   Picoseconds time(uint64_t bytes) const {
-    return static_cast<Picoseconds>(static_cast<int64_t>(
-        static_cast<double>(static_cast<int64_t>(bytes)) * byte_ps_ + 0.5));
+    return static_cast<Picoseconds>(
+        static_cast<int64_t>(static_cast<double>(static_cast<int64_t>(bytes)) * byte_ps_ + 0.5));
   }
 
  private:

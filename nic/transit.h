@@ -24,7 +24,17 @@ struct Transit {
   Picoseconds ready = 0;     // in host memory, completion written
   Picoseconds taken = 0;     // by the driver's poll
   Picoseconds left = 0;      // the host's hands, to be sent
-  vm::Packet packet;         // filled when the card has taken the frame in
+  // When parts of the model worked on it; no time at all where it never came to them.
+  struct Service {
+    Picoseconds begin = 0;
+    Picoseconds end = 0;
+  };
+  Service wire;       // of the port, coming in
+  Service engine;     // that ran the offloaded program
+  Service to_host;    // PCIe
+  Service from_host;  // PCIe
+  Service wire_out;   // of the port, going out
+  vm::Packet packet;  // filled when the card has taken the frame in
 };
 
 }  // namespace xnic::nic

@@ -21,7 +21,8 @@ class Wheel : public sc_core::sc_module {
  public:
   using Task = uint32_t;
 
-  // `quantum`: how far now() runs ahead of SystemC's clock; with 0 each deadline is a SystemC event.
+  // `quantum`: how far now() runs ahead of SystemC's clock; with 0 each deadline is a SystemC
+  // event.
   explicit Wheel(const sc_core::sc_module_name& name, Picoseconds quantum = 0);
 
   // Names an action, once, before the simulation starts.

@@ -17,6 +17,7 @@ namespace xnic::sim {
 // A packet in the timed system, with its story.
 struct Traveller : nic::Transit {
   Outcome outcome;
+  uint32_t in_port = 0;  // where it came in
   bool entered = false;  // packet and outcome are there
 };
 
@@ -49,8 +50,8 @@ class Host : public sc_core::sc_module {
     bool over = false;  // it ends when the clock gets there
     uint32_t queue = 0;
     nic::Picoseconds begun = 0;
-    nic::Picoseconds clock = 0;  // ahead of the wheel's
-    uint64_t taken = 0;          // descriptors, posted at its end
+    nic::Picoseconds clock = 0;                          // ahead of the wheel's
+    uint64_t taken = 0;                                  // descriptors, posted at its end
     std::vector<std::unique_ptr<nic::Transit>> to_send;  // XDP_TX and the like
     nic::Work work;
   };

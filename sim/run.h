@@ -19,6 +19,8 @@
 
 namespace xnic::sim {
 
+class Timeline;
+
 // Gives the next frames, as many as are at hand and at least one; 0 at the end. Times never
 // decrease; bytes need only live until the next call. traces::Player::next_burst fits.
 using FrameSource = std::function<Result<size_t>(std::span<traces::Frame>)>;
@@ -42,7 +44,8 @@ struct RunOptions {
   // The interfaces at which frames enter, by Frame::source: each once a port of the card.
   std::vector<uint32_t> entrances = {vm::kNicIfindex};
   const vm::Network* network = &vm::default_network();  // must outlive the run
-  uint32_t threads = 1;  // untimed only: which run programs; 1 reads and writes, too
+  Timeline* timeline = nullptr;  // timed only: is told of every packet; must outlive the run
+  uint32_t threads = 1;          // untimed only: which run programs; 1 reads and writes, too
 };
 
 // A part of the way that packets take one after the other.

@@ -3,6 +3,8 @@
 // NIC and host leave out is said in nic/nic.cpp and sim/host.cpp. Test: tests/sim/system_test.cpp.
 #include "sim/system.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <exception>
@@ -13,6 +15,7 @@
 #include "nic/wheel.h"
 #include "sim/host.h"
 #include "sim/path.h"
+#include "sim/timeline.h"
 
 namespace xnic::sim {
 namespace {
@@ -37,6 +40,7 @@ class System : public nic::NicClient {
       : source_(source),
         sink_(sink),
         wanted_(sink.wants_packets()),
+        timeline_(options.timeline),
         has_engine_(std::ranges::any_of(hooks.all(),
                                         [](const InterfaceHooks::Entry& interface) {
                                           constexpr auto kOffload = vm::HookPoint::xdp_offload;
@@ -65,8 +69,10 @@ class System : public nic::NicClient {
   }
 
   Result<RunSummary> run() {
+    if (timeline_ != nullptr) timeline_->begin(places());
     nic_.start();
     sc_core::sc_start();
+    if (timeline_ != nullptr) timeline_->finish();
     if (nic_.error()) return tl::unexpected(*nic_.error());
     if (wheel_.out_of_time()) {
       return fail(ExitCode::bad_input,
@@ -93,8 +99,9 @@ class System : public nic::NicClient {
     }
     auto traveller = fresh();
     traveller->frame = frames_[next_frame_++];
-    traveller->port = port_of_source_[traveller->frame.source];
+    traveller->port = traveller->in_port = port_of_source_[traveller->frame.source];
     traveller->arrival = traveller->frame.time_ps;
+    if (timeline_ != nullptr) timeline_->came(traveller->arrival);
     return traveller;
   }
 
@@ -119,7 +126,7 @@ class System : public nic::NicClient {
       if (sends) transit.port = *port;
       result.way = sends ? nic::Offloaded::Way::transmit : nic::Offloaded::Way::drop;
     }
-    result.instructions = way.instructions;
+    result.work = way.work;
     return result;
   }
 
@@ -132,7 +139,7 @@ class System : public nic::NicClient {
             nic::Picoseconds now) override {
     auto& traveller = static_cast<Traveller&>(*transit);
     if (!traveller.entered) {
-      if (!wanted_) {
+      if (!wanted_ && timeline_ == nullptr) {
         tally_.add_drop(reason_of(reason), now);
         idle_.push_back(std::unique_ptr<Traveller>(static_cast<Traveller*>(transit.release())));
         return;
@@ -171,6 +178,7 @@ class System : public nic::NicClient {
     auto traveller = std::move(idle_.back());
     idle_.pop_back();
     traveller->received = traveller->ready = traveller->taken = traveller->left = 0;
+    traveller->engine = traveller->to_host = traveller->from_host = traveller->wire_out = {};
     traveller->entered = false;
     return traveller;
   }
@@ -187,21 +195,75 @@ class System : public nic::NicClient {
     }
   }
 
+  // The places of a timeline: two for each port, three of the card, two for each queue, the CPUs.
+  std::vector<Place> places() const {
+    std::vector<Place> all;
+    for (size_t i = 0; i < ports_.size(); ++i) {
+      all.push_back({fmt::format("port {} rx", i)});
+      all.push_back({fmt::format("port {} tx", i)});
+    }
+    for (const char* name : {"offload engine", "PCIe to host", "PCIe to NIC"}) {
+      all.push_back({name});
+    }
+    for (uint32_t i = 0; i < nic_.queues(); ++i) {
+      all.push_back({fmt::format("rx queue {}", i), true});
+      all.push_back({fmt::format("ring {}", i), true});
+    }
+    for (size_t i = 0; i < environments_.cores.size(); ++i) {
+      all.push_back({fmt::format("cpu {}", i)});
+    }
+    return all;
+  }
+
+  void tell(const Traveller& t) {
+    const auto card = static_cast<uint32_t>(2 * ports_.size());
+    const uint32_t queue = t.in_port * nic_.queues_a_port() + t.queue;
+    const uint32_t stores = card + 3 + 2 * queue;
+    const uint32_t cpus = card + 3 + 2 * nic_.queues();
+    stays_.clear();
+    const auto add = [this](uint32_t place, const nic::Transit::Service& service) {
+      stays_.push_back({place, service.begin, service.end});
+    };
+    add(2 * t.in_port, t.wire);
+    const Outcome& outcome = t.outcome;
+    if (t.received != 0) {
+      const nic::Picoseconds leaves = t.ready != 0 ? t.to_host.end : outcome.end_ps;
+      stays_.push_back({stores, t.received, leaves});
+    }
+    add(card, t.engine);
+    add(card + 1, t.to_host);
+    if (t.taken != 0) {
+      stays_.push_back({stores + 1, t.ready, t.taken});
+      const uint32_t cpu = environments_.of_queue(t.queue).cpu;
+      stays_.push_back({cpus + cpu, t.taken, t.left != 0 ? t.left : outcome.end_ps});
+    }
+    add(card + 2, t.from_host);
+    add(2 * t.port + 1, t.wire_out);
+    const std::string_view label = outcome.end == End::delivered ? "delivered"
+                                   : outcome.end == End::transmitted
+                                       ? "transmitted"
+                                       : drop_reason_name(outcome.reason);
+    timeline_->ended(outcome.packet_id, stays_, label.data());
+  }
+
   void ended(std::unique_ptr<nic::Transit> transit) {
     std::unique_ptr<Traveller> traveller(static_cast<Traveller*>(transit.release()));
     Outcome& outcome = traveller->outcome;
     outcome.arrival_ps = traveller->arrival;
     tally_.add(outcome);
     if (outcome.end != End::dropped) add_stages(*traveller);
+    if (timeline_ != nullptr) tell(*traveller);
     if (wanted_) sink_.done(traveller->packet, outcome);
     idle_.push_back(std::move(traveller));
   }
 
   const FrameSource& source_;
   OutcomeSink& sink_;
-  bool wanted_;      // somebody looks at each packet
-  bool has_engine_;  // a program runs on the card
-  std::vector<uint32_t> ports_;      // the interface of each port
+  bool wanted_;  // somebody looks at each packet
+  Timeline* timeline_;
+  std::vector<Timeline::Stay> stays_;     // of one packet
+  bool has_engine_;                       // a program runs on the card
+  std::vector<uint32_t> ports_;           // the interface of each port
   std::vector<uint32_t> port_of_source_;  // by Frame::source
   std::array<traces::Frame, 32> frames_;
   size_t frames_here_ = 0;

@@ -72,6 +72,11 @@ void describe(CLI::App& app, RunArguments& a) {
                  "CPU; same results if programs keep state by flow or by CPU")
       ->type_name("N")
       ->check(unsigned_number());
+  app.add_option("--accuracy", a.accuracy,
+                 "of the timing model: exact gives every packet events of its own, fast moves "
+                 "packets in bursts where nothing has to be decided between them")
+      ->check(CLI::IsMember({"exact", "fast"}))
+      ->capture_default_str();
   app.add_option("--rate", a.rate,
                  "send at this pace, all captures together, and let drops be real")
       ->type_name("10Gbps|14.88Mpps|100%");
@@ -92,6 +97,14 @@ void describe(CLI::App& app, RunArguments& a) {
   app.add_option("-o,--output", a.output,
                  "write verdicts.pcapng, packets.ndjson and report.json there")
       ->type_name("DIR");
+  app.add_option("--trace", a.trace,
+                 "write what each part of the model did there, packet by packet, for "
+                 "ui.perfetto.dev")
+      ->type_name("FILE");
+  app.add_option("--wave", a.wave,
+                 "write how full and how busy the parts of the model were in this window of "
+                 "simulated time, as a VCD file")
+      ->type_name("START:END=FILE.vcd");
   app.add_option("--dump-maps", a.dump_maps,
                  "write all maps there after the run, for xnic map and --map")
       ->type_name("FILE.json");
@@ -126,7 +139,7 @@ Result<bool> parse_run_arguments(int argc, char** argv, RunArguments& arguments)
   return parse(app, static_cast<int>(joined.size()), joined.data());
 }
 
-Result<uint64_t> parse_nanoseconds(const std::string& text) {
+Result<uint64_t> parse_nanoseconds(const std::string& text, std::string_view option) {
   size_t used = 0;
   double value = -1;
   try {
@@ -142,7 +155,7 @@ Result<uint64_t> parse_nanoseconds(const std::string& text) {
                                                    : 0;
   const double nanoseconds = value * scale;
   if (used == 0 || scale == 0 || !(nanoseconds >= 0) || nanoseconds > 9e18) {
-    return fail(ExitCode::usage, "--max-gap {}: give a time such as 1s, 500ms or 20us", text);
+    return fail(ExitCode::usage, "{} {}: give a time such as 1s, 500ms or 20us", option, text);
   }
   return static_cast<uint64_t>(std::llround(nanoseconds));
 }

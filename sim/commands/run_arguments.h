@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "vm/result.h"
@@ -27,9 +28,12 @@ struct RunArguments {
   uint64_t seed = 0;
   uint32_t mtu = 0;
   uint32_t threads = 1;
+  std::string accuracy = "fast";
   std::string engine = "jit";
   std::string bpffs;
   std::string output;
+  std::string trace;
+  std::string wave;  // START:END=FILE
   std::string dump_maps;
   bool untimed = false;
   bool strict = false;
@@ -41,7 +45,7 @@ struct RunArguments {
 // help, which is then printed. Errors: usage.
 Result<bool> parse_run_arguments(int argc, char** argv, RunArguments& arguments);
 
-// "1s", "500ms", "20us", "7ns"; a bare number is seconds. Error: usage, naming --max-gap.
-Result<uint64_t> parse_nanoseconds(const std::string& text);
+// "1s", "500ms", "20us", "7ns"; a bare number is seconds. Error: usage, naming the option.
+Result<uint64_t> parse_nanoseconds(const std::string& text, std::string_view option);
 
 }  // namespace xnic::sim

@@ -115,7 +115,7 @@ TEST(Nic, FramesThatTheMacRefusesDoNotReachTheRing) {
 TEST(Nic, WhatTheOffloadEngineSendsBackLeavesAtItsPaceWithoutTheHost) {
   ASSERT_TRUE(prepare_systemc());
   Bench bench({});
-  bench.offloaded = {.ran = true, .way = Offloaded::Way::transmit, .instructions = 50};
+  bench.offloaded = {.ran = true, .way = Offloaded::Way::transmit, .work = {.instructions = 50}};
   bench.run(10'000, 0);
   EXPECT_EQ(bench.transmitted, 10'000u);
   EXPECT_EQ(bench.interrupts, 0u);
