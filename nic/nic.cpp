@@ -96,8 +96,7 @@ bool Nic::load_frame() {
   held_ = std::move(*next);
   exhausted_ = held_ == nullptr;
   if (exhausted_) return false;
-  held_->hash = rss_hash(held_->frame.bytes);
-  held_->queue = rss_.queue_of(held_->hash);
+  held_->steering = rss_.steer(held_->frame.bytes);
   return true;
 }
 
@@ -154,9 +153,7 @@ void Nic::accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot) {
   if (!options_.offloads && queue.ring.free() == 0) return lose(parsed);
   client_.taken_in(*transit);
   vm::Packet& packet = transit->packet;
-  packet.rx_hash = transit->hash.value;
-  packet.rx_hash_type = transit->hash.type;
-  packet.rx_queue_index = transit->queue;
+  Rss::apply(transit->steering, packet);
   packet.rx_timestamp_ns = slot.end / kPicosecondsPerNanosecond;
   const Picoseconds begun = engine_.start(parsed);
   const Offloaded run = client_.offload(*transit, begun);

@@ -108,7 +108,7 @@ class Nic : public sc_core::sc_module {
   void wait_until(Picoseconds time);
   bool lose(NicDrop reason, Picoseconds now);
   Queue& queue_of(const Transit& transit) {
-    return queues_[transit.port * queues_a_port_ + transit.queue];
+    return queues_[transit.port * queues_a_port_ + transit.steering.queue];
   }
   void accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot);
   void raise(Queue& queue, Picoseconds ready) {

@@ -15,8 +15,7 @@ struct Transit {
   virtual ~Transit() = default;
 
   traces::Frame frame;      // as it came to the port; its bytes stay until the card has taken it in
-  RssHash hash;             // of the frame
-  uint32_t queue = 0;       // of its port, by the hash
+  Rss::Steering steering;   // its hash, and the queue of its port
   uint32_t port = 0;        // of the card: where it comes in, or is to leave
   Picoseconds arrival = 0;  // first bit on the wire
   // Where it has come, 0 before that.

@@ -108,7 +108,7 @@ class System : public nic::NicClient {
   void taken_in(nic::Transit& transit) override {
     auto& traveller = static_cast<Traveller&>(transit);
     enter(traveller.frame, traveller.packet, traveller.outcome, ports_[traveller.port]);
-    traveller.outcome.queue = traveller.queue;
+    traveller.outcome.queue = traveller.steering.queue;
     traveller.entered = true;
   }
 
@@ -217,7 +217,7 @@ class System : public nic::NicClient {
 
   void tell(const Traveller& t) {
     const auto card = static_cast<uint32_t>(2 * ports_.size());
-    const uint32_t queue = t.in_port * nic_.queues_a_port() + t.queue;
+    const uint32_t queue = t.in_port * nic_.queues_a_port() + t.steering.queue;
     const uint32_t stores = card + 3 + 2 * queue;
     const uint32_t cpus = card + 3 + 2 * nic_.queues();
     stays_.clear();
@@ -234,7 +234,7 @@ class System : public nic::NicClient {
     add(card + 1, t.to_host);
     if (t.taken != 0) {
       stays_.push_back({stores + 1, t.ready, t.taken});
-      const uint32_t cpu = environments_.of_queue(t.queue).cpu;
+      const uint32_t cpu = environments_.of_queue(t.steering.queue).cpu;
       stays_.push_back({cpus + cpu, t.taken, t.left != 0 ? t.left : outcome.end_ps});
     }
     add(card + 2, t.from_host);
