@@ -51,6 +51,11 @@ def verifying(kind, length, most):
                    f"{kind}/{length}/manual_time", "ns/insn", most)
 
 
+def timed(name, load, most=None):
+    return Row(f"timed: {name}", "--accuracy exact", f"timed_exact/{load}/manual_time",
+               f"timed/{load}/manual_time", most)
+
+
 ROWS = [
     Row("drop, with all around it", KERNEL, "kernel/drop", "jit/drop"),
     *code("drop"),
@@ -87,6 +92,14 @@ ROWS = [
     Row("replay of a packet, drop", "live frames, drop", "live_frames/manual_time", "replay/drop_64"),
     Row("replay of a packet, 1 M flows", "live frames, drop", "live_frames/manual_time",
         "replay/look_up_64", 33.3),
+    timed("NIC, PCIe and host, 10 GbE", "host_10g", 100),
+    timed("NIC, PCIe and host, 100 GbE", "host_100g", 100),
+    timed("the same, 4 queues on 4 CPUs", "host_100g_4_queues"),
+    timed("the same, 4 queues on 1 CPU", "host_100g_4_queues_1_core"),
+    timed("the same, 1514 bytes", "host_100g_1514"),
+    timed("offloaded, 10 GbE", "offload_10g", 66.7),
+    timed("offloaded, 100 GbE", "offload_100g", 66.7),
+    timed("an interrupt a packet", "own_pace", 250),
 ]
 
 # Binary, and which of its benchmarks the table needs.
@@ -95,6 +108,7 @@ BINARIES = [
     ("xnic_verifier_bench", "."),
     ("xnic_traces_bench", "."),
     ("xnic_replay_bench", "^(live_frames|replay/(drop|look_up)_64$)"),
+    ("xnic_timed_bench", "."),
 ]
 IN_NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
 

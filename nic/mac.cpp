@@ -4,8 +4,6 @@
 // Test: tests/nic/mac_test.cpp.
 #include "nic/mac.h"
 
-#include <algorithm>
-
 #include "vm/packet.h"
 
 namespace xnic::nic {
@@ -19,10 +17,6 @@ bool has_vlan_tag(std::span<const uint8_t> head) {
   return type == 0x8100 || type == 0x88a8;
 }
 
-uint32_t frame_on_wire(uint32_t frame_bytes) {
-  return std::max(frame_bytes + kFrameCheckBytes, kMinimumFrame);
-}
-
 }  // namespace
 
 FrameCheck check_frame(std::span<const uint8_t> head, uint32_t length, uint32_t mtu) {
@@ -30,23 +24,6 @@ FrameCheck check_frame(std::span<const uint8_t> head, uint32_t length, uint32_t 
   if (mtu == 0) return FrameCheck::good;
   const uint64_t limit = uint64_t{mtu} + vm::kEthernetHeader + (has_vlan_tag(head) ? kVlanTag : 0);
   return length > limit ? FrameCheck::oversize : FrameCheck::good;
-}
-
-Picoseconds Mac::wire_time(uint32_t frame_bytes) const {
-  return transfer_time(kPreambleBytes + frame_on_wire(frame_bytes) + kInterPacketBytes, gbps_);
-}
-
-Mac::Slot Mac::next(Picoseconds ready, uint32_t frame_bytes) const {
-  const Picoseconds start = std::max(ready, free_at_);
-  return {start, start + transfer_time(kPreambleBytes + frame_on_wire(frame_bytes), gbps_)};
-}
-
-Mac::Slot Mac::pass(Picoseconds ready, uint32_t frame_bytes) {
-  const Slot slot = next(ready, frame_bytes);
-  const Picoseconds time = wire_time(frame_bytes);
-  free_at_ = slot.start + time;
-  work_.add(time);
-  return slot;
 }
 
 }  // namespace xnic::nic

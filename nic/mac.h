@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -27,7 +28,7 @@ FrameCheck check_frame(std::span<const uint8_t> head, uint32_t length, uint32_t 
 // One direction of a MAC: a wire that carries one frame at a time.
 class Mac {
  public:
-  explicit Mac(double link_gbps) : gbps_(link_gbps) {}
+  explicit Mac(double link_gbps) : rate_(link_gbps) {}
 
   struct Slot {
     Picoseconds start;  // first bit of the preamble
@@ -35,16 +36,31 @@ class Mac {
   };
 
   // From preamble to the end of the gap that must follow.
-  Picoseconds wire_time(uint32_t frame_bytes) const;
+  Picoseconds wire_time(uint32_t frame_bytes) const {
+    return rate_.time(kPreambleBytes + on_wire(frame_bytes) + kInterPacketBytes);
+  }
   // When a frame that is there at `ready` would pass the wire.
-  Slot next(Picoseconds ready, uint32_t frame_bytes) const;
+  Slot next(Picoseconds ready, uint32_t frame_bytes) const {
+    const Picoseconds start = std::max(ready, free_at_);
+    return {start, start + rate_.time(kPreambleBytes + on_wire(frame_bytes))};
+  }
   // The same, and takes the wire for it.
-  Slot pass(Picoseconds ready, uint32_t frame_bytes);
+  Slot pass(Picoseconds ready, uint32_t frame_bytes) {
+    const Slot slot = next(ready, frame_bytes);
+    const Picoseconds time = wire_time(frame_bytes);
+    free_at_ = slot.start + time;
+    work_.add(time);
+    return slot;
+  }
   // Frames that passed, gaps behind them included.
   const Work& work() const { return work_; }
 
  private:
-  double gbps_;
+  static uint32_t on_wire(uint32_t frame_bytes) {
+    return std::max(frame_bytes + kFrameCheckBytes, kMinimumFrame);
+  }
+
+  LinkRate rate_;
   Picoseconds free_at_ = 0;
   Work work_;
 };

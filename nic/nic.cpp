@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 namespace xnic::nic {
@@ -36,86 +37,107 @@ Nic::Nic(const sc_core::sc_module_name& name, const NicProfile& profile, const N
       mac_rx_(options.ports, Mac(profile.link_gbps.value)),
       mac_tx_(options.ports, Mac(profile.link_gbps.value)),
       rss_(profile.queues.whole()),
-      engine_(from_nanoseconds(profile.offload_fixed_ns.value),
-              from_nanoseconds(profile.offload_instruction_ns.value)),
+      engine_(profile, make_core_model(profile)),
       pcie_(profile),
-      pump_(wheel.add([this] { pump(); })) {
+      pump_(wheel.add([this] { pump(); })),
+      take_step_(wheel.add([this] { take_step(); })) {
+  queues_.reserve(size_t{options.ports} * queues_a_port_);
   for (uint32_t i = 0; i < options.ports * queues_a_port_; ++i) {
     queues_.push_back({RxQueue(profile.queue_packets.whole()),
                        Ring(profile.ring_descriptors.whole()),
                        Interrupt(from_nanoseconds(profile.interrupt_latency_ns.value),
-                                 from_nanoseconds(profile.interrupt_moderation_ns.value)),
-                       wheel.add([this, i] { client_.interrupt(i); })});
+                                 from_nanoseconds(profile.interrupt_moderation_ns.value),
+                                 profile.interrupt_moderation_packets.whole()),
+                       wheel.add([this, i] {
+                         if (queues_[i].interrupt.handle(wheel_.now())) client_.interrupt(i);
+                       })});
   }
 }
 
+// Deadlines before the last one asked for are out of date.
 void Nic::pump() {
+  if (wheel_.now() < pump_at_) return;
+  pump_at_ = 0;
+  advance();
+}
+
+void Nic::advance() {
   if (stalled_) return;
   while (held_ || load_frame()) {
     if (!receive()) return;
   }
 }
 
-// True if `start` is too far ahead of the clock; the port then goes on at that time.
-bool Nic::wait_for(Picoseconds start) {
-  if (start <= wheel_.now() + kAhead) return false;
-  wheel_.at(start, pump_);
+void Nic::wait_until(Picoseconds time) {
+  if (time == pump_at_) return;
+  pump_at_ = time;
+  wheel_.at(time, pump_);
+}
+
+// True if the frame is too far ahead of the clock; the port then goes on at its time.
+bool Nic::ahead_of_clock(const Mac::Slot& slot) {
+  const Picoseconds time = options_.exact ? slot.end : slot.start;
+  const Picoseconds limit =
+      options_.exact ? wheel_.now() : std::max(wheel_.now() + kAhead, ahead_until_);
+  if (time <= limit) return false;
+  wait_until(time);
   return true;
 }
 
 bool Nic::load_frame() {
+  if (exhausted_) return false;
   auto next = client_.next_frame();
   if (!next) {
     error_ = next.error();
     wheel_.stop();
+    exhausted_ = true;
     return false;
   }
   held_ = std::move(*next);
-  if (!held_) return false;
-  rss_.steer(held_->packet);
-  // What stood behind a frame of another port cannot begin before now.
-  if (held_->port != last_port_) not_before_ = std::max(not_before_, wheel_.now());
-  last_port_ = held_->port;
+  exhausted_ = held_ == nullptr;
+  if (exhausted_) return false;
+  held_->steering = rss_.steer(held_->frame.bytes);
+  return true;
+}
+
+bool Nic::lose(NicDrop reason, Picoseconds now) {
+  client_.lost(std::move(held_), reason, now);
   return true;
 }
 
 // Takes the held frame from the wire. False if it has to wait; the task that continues is then
 // known.
 bool Nic::receive() {
-  const vm::Packet& packet = held_->packet;
-  const Picoseconds offered = std::max(held_->arrival, not_before_);
+  const std::span<const uint8_t> frame = held_->frame.bytes;
+  const auto length = static_cast<uint32_t>(frame.size());
   Mac& mac = mac_rx_[held_->port];
-  Mac::Slot slot = mac.next(offered, packet.length());
-  if (wait_for(slot.start)) return false;
-  const FrameCheck check = check_frame(packet.linear(), packet.length(), options_.mtu);
+  Mac::Slot slot = mac.next(std::max(held_->arrival, not_before_), length);
+  if (ahead_of_clock(slot)) return false;
   Queue& queue = queue_of(*held_);
-  if (check == FrameCheck::good) {
-    const bool scarce = queue.ring.free() == 0;
-    if (scarce && !options_.lossy) {
-      stalled_ = true;
-      return false;
-    }
-    if (scarce && wheel_.now() < slot.end) {
-      wheel_.at(slot.end, pump_);
-      return false;
-    }
-    if (!options_.lossy) {
-      const Picoseconds wait = queue.memory.room_at(slot.end) - slot.end;
-      slot = mac.next(slot.start + wait, packet.length());
-      if (wait_for(slot.start)) return false;
-    }
+  const FrameCheck check = check_frame(frame, length, options_.mtu);
+  const bool scarce = check == FrameCheck::good && queue.ring.free() == 0;
+  if (scarce && !options_.lossy) {
+    stalled_ = true;
+    return false;
   }
-  held_->arrival = options_.lossy ? held_->arrival : slot.start;
-  mac.pass(slot.start, packet.length());
-  not_before_ = 0;
-  if (check != FrameCheck::good) {
-    client_.lost(std::move(held_), check == FrameCheck::runt ? NicDrop::runt : NicDrop::oversize,
-                 slot.end);
-  } else if (queue.memory.room_at(slot.end) > slot.end) {
-    client_.lost(std::move(held_), NicDrop::rx_queue_full, slot.end);
-  } else {
-    accept(std::move(held_), slot);
+  if (scarce && slot.end > std::max(wheel_.now(), queue.next_post)) {
+    wait_until(slot.end);
+    return false;
   }
+  Picoseconds room = queue.memory.room_at(slot.end);
+  if (check == FrameCheck::good && !options_.lossy && room > slot.end) {
+    not_before_ = slot.start + (room - slot.end);
+    slot = mac.next(not_before_, length);
+    if (ahead_of_clock(slot)) return false;
+    room = queue.memory.room_at(slot.end);
+  }
+  if (!options_.lossy) held_->arrival = slot.start;
+  held_->wire = {slot.start, slot.end};
+  mac.pass(slot.start, length);
+  if (check == FrameCheck::runt) return lose(NicDrop::runt, slot.end);
+  if (check == FrameCheck::oversize) return lose(NicDrop::oversize, slot.end);
+  if (room > slot.end) return lose(NicDrop::rx_queue_full, slot.end);
+  accept(std::move(held_), slot);
   return true;
 }
 
@@ -123,52 +145,60 @@ bool Nic::receive() {
 void Nic::accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot) {
   Queue& queue = queue_of(*transit);
   transit->received = slot.end;
-  transit->packet.rx_timestamp_ns = slot.end / kPicosecondsPerNanosecond;
   const Picoseconds parsed = slot.end + parser_latency_;
+  const auto lose = [&](Picoseconds now) {
+    hold(queue, slot.end, now);
+    client_.lost(std::move(transit), NicDrop::no_descriptor, now);
+  };
+  if (!options_.offloads && queue.ring.free() == 0) return lose(parsed);
+  client_.taken_in(*transit);
+  vm::Packet& packet = transit->packet;
+  Rss::apply(transit->steering, packet);
+  packet.rx_timestamp_ns = slot.end / kPicosecondsPerNanosecond;
   const Picoseconds begun = engine_.start(parsed);
   const Offloaded run = client_.offload(*transit, begun);
   const Picoseconds now = run.ran ? engine_.charge(begun, run) : parsed;
+  if (run.ran) transit->engine = {begun, now};
   if (run.way == Offloaded::Way::drop) {
     hold(queue, slot.end, now);
     client_.offload_dropped(std::move(transit), now);
     return;
   }
   if (run.way == Offloaded::Way::transmit) {
-    const Mac::Slot out = mac_tx_[transit->port].pass(now, transit->packet.length());
+    const Mac::Slot out = mac_tx_[transit->port].pass(now, packet.length());
+    transit->wire_out = {out.start, out.end};
     hold(queue, slot.end, out.end);
     client_.sent(std::move(transit), out.end);
     return;
   }
-  if (queue.ring.free() == 0) {
-    hold(queue, slot.end, now);
-    client_.lost(std::move(transit), NicDrop::no_descriptor, now);
-    return;
-  }
-  const Pcie::Transfer data = pcie_.write(now, transit->packet.length());
-  transit->ready = pcie_.write(data.left, completion_bytes_).done;
+  if (queue.ring.free() == 0) return lose(now);
+  const Pcie::Transfer data = pcie_.write(now, packet.length());
+  transit->to_host = {data.begun, data.left};
+  const Picoseconds ready = pcie_.write(data.left, completion_bytes_).done;
+  transit->ready = ready;
   hold(queue, slot.end, data.left);
-  const Picoseconds ready = transit->ready;
   queue.ring.fill(std::move(transit));
   raise(queue, ready);
 }
 
-void Nic::hold(Queue& queue, Picoseconds from, Picoseconds until) {
-  ++queue.held;
-  queue.memory_ps += static_cast<double>(queue.memory.hold(until) - from);
-}
-
-void Nic::raise(Queue& queue, Picoseconds ready) {
-  if (const auto handler = queue.interrupt.raise(ready)) wheel_.at(*handler, queue.fire);
-}
-
-std::unique_ptr<Transit> Nic::take(uint32_t queue, Picoseconds now) {
-  Ring& ring = queues_[queue].ring;
-  const Transit* oldest = ring.oldest();
-  if (oldest == nullptr || oldest->ready > now) return nullptr;
-  auto transit = ring.take();
+std::unique_ptr<Transit> Nic::take(uint32_t index, Picoseconds now) {
+  Queue& queue = queues_[index];
+  const auto there = [&] {
+    const Transit* oldest = queue.ring.oldest();
+    return oldest != nullptr && oldest->ready <= now;
+  };
+  if (!there()) {
+    // Frames that came in meanwhile may not have had their turn.
+    if (options_.exact || now <= ahead_until_) return nullptr;
+    ahead_until_ = now;
+    queue.next_post = std::max(queue.next_post, now);
+    advance();
+    if (!there()) return nullptr;
+  }
+  auto transit = queue.ring.take();
   transit->taken = now;
-  ++queues_[queue].taken;
-  queues_[queue].ring_ps += static_cast<double>(now - transit->ready);
+  ++queue.taken;
+  queue.ring_ps += static_cast<double>(now - transit->ready);
   return transit;
 }
 
@@ -177,21 +207,45 @@ void Nic::post(uint32_t queue, uint64_t count) {
   if (!stalled_ || count == 0 || &queue_of(*held_) != &queues_[queue]) return;
   stalled_ = false;
   not_before_ = wheel_.now();
-  wheel_.at(wheel_.now(), pump_);
+  wait_until(wheel_.now());
 }
 
 void Nic::arm(uint32_t queue) {
   Queue& armed = queues_[queue];
   armed.interrupt.arm();
-  if (const Transit* oldest = armed.ring.oldest()) {
-    raise(armed, std::max(oldest->ready, wheel_.now()));
-  }
+  armed.ring.for_each(
+      [&](const Transit& waiting) { raise(armed, std::max(waiting.ready, wheel_.now())); });
+}
+
+void Nic::go_on(std::unique_ptr<Transit> transit, Picoseconds time, Step step) {
+  if (!options_.exact) return (this->*step)(std::move(transit), time);
+  steps_.push_back({time, step_order_++, std::move(transit), step});
+  std::push_heap(steps_.begin(), steps_.end(), std::greater<>());
+  wheel_.at(time, take_step_);
+}
+
+// Steps and deadlines have the same order.
+void Nic::take_step() {
+  std::pop_heap(steps_.begin(), steps_.end(), std::greater<>());
+  Waiting waiting = std::move(steps_.back());
+  steps_.pop_back();
+  (this->*waiting.step)(std::move(waiting.transit), wheel_.now());
 }
 
 void Nic::transmit(std::unique_ptr<Transit> transit, Picoseconds now) {
   const Picoseconds seen = pcie_.doorbell(now);
-  const Picoseconds here = pcie_.read(seen, transit->packet.length()).done;
-  const Mac::Slot slot = mac_tx_[transit->port].pass(here, transit->packet.length());
+  go_on(std::move(transit), seen, &Nic::read_from_host);
+}
+
+void Nic::read_from_host(std::unique_ptr<Transit> transit, Picoseconds now) {
+  const Pcie::Transfer data = pcie_.read(now, transit->packet.length());
+  transit->from_host = {data.begun, data.done};
+  go_on(std::move(transit), data.done, &Nic::send);
+}
+
+void Nic::send(std::unique_ptr<Transit> transit, Picoseconds now) {
+  const Mac::Slot slot = mac_tx_[transit->port].pass(now, transit->packet.length());
+  transit->wire_out = {slot.start, slot.end};
   client_.sent(std::move(transit), slot.end);
 }
 
@@ -214,6 +268,7 @@ std::vector<Resource> Nic::resources() const {
     server(fmt::format("port {} tx", port), mac_tx_[port].work());
   }
   server("offload engine", engine_.work());
+  all.back().servers = engine_.cores();
   server("PCIe to host", pcie_.to_host());
   server("PCIe to NIC", pcie_.to_nic());
   for (size_t i = 0; i < queues_.size(); ++i) {

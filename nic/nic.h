@@ -1,6 +1,5 @@
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <systemc>
@@ -15,6 +14,7 @@
 #include "nic/ring.h"
 #include "nic/rss.h"
 #include "nic/rx_queue.h"
+#include "nic/transit.h"
 #include "nic/wheel.h"
 #include "vm/result.h"
 
@@ -26,12 +26,15 @@ enum class NicDrop : uint8_t { runt, oversize, rx_queue_full, no_descriptor };
 class NicClient {
  public:
   virtual ~NicClient() = default;
-  // The next frame for a port, with `port` and `arrival`, the time at which it is offered, set;
-  // null at the end. Times never decrease.
+  // The next frame for a port, with `frame`, `port` and `arrival`, the time at which it is offered,
+  // set; null at the end. Times never decrease. The frame's bytes live until the next call.
   virtual Result<std::unique_ptr<Transit>> next_frame() = 0;
+  // The card takes the frame in: fills the packet.
+  virtual void taken_in(Transit& transit) = 0;
   // Runs the program at xdp.offload, if there is one.
   virtual Offloaded offload(Transit& transit, Picoseconds now) = 0;
-  // These take the packet back at the end of its way through the NIC.
+  // These take the packet back at the end of its way through the NIC. What is lost may not have
+  // been taken in.
   virtual void offload_dropped(std::unique_ptr<Transit> transit, Picoseconds now) = 0;
   virtual void lost(std::unique_ptr<Transit> transit, NicDrop reason, Picoseconds now) = 0;
   virtual void sent(std::unique_ptr<Transit> transit, Picoseconds now) = 0;
@@ -45,6 +48,10 @@ struct NicOptions {
   bool lossy = false;
   uint32_t mtu = 0;    // bytes behind the Ethernet header; 0 is no limit
   uint32_t ports = 1;  // each with a MAC and receive queues of its own
+  // Each frame, and each step of the way out, is an event. Otherwise the port runs ahead of the
+  // clock in bursts, and the way out is arithmetic.
+  bool exact = false;
+  bool offloads = true;  // a program may be at xdp.offload
 };
 
 // The card: ports with MAC, parser and RSS, and receive queues; and, shared by the ports, offload
@@ -59,7 +66,11 @@ class Nic : public sc_core::sc_module {
   void start() { wheel_.at(0, pump_); }
 
   // The driver's side. Takes the oldest packet of the queue that is in memory by `now`, or null.
+  // `now` may be ahead of the clock.
   std::unique_ptr<Transit> take(uint32_t queue, Picoseconds now);
+  // Nothing will be posted to the queue before then: frames that end earlier need not wait for the
+  // clock to know that they find no descriptor.
+  void will_post(uint32_t queue, Picoseconds time) { queues_[queue].next_post = time; }
   // Posts descriptors of packets that were taken.
   void post(uint32_t queue, uint64_t count);
   // Unmasks the interrupt. It fires at once for packets that are in memory already.
@@ -81,6 +92,7 @@ class Nic : public sc_core::sc_module {
     Ring ring;
     Interrupt interrupt;
     Wheel::Task fire;
+    Picoseconds next_post = 0;  // at the earliest
     // Packets that each held, and for how long altogether.
     uint64_t held = 0;
     double memory_ps = 0;
@@ -89,16 +101,30 @@ class Nic : public sc_core::sc_module {
   };
 
   void pump();
+  void advance();
   bool load_frame();
   bool receive();
-  bool wait_for(Picoseconds start);
+  bool ahead_of_clock(const Mac::Slot& slot);
+  void wait_until(Picoseconds time);
+  bool lose(NicDrop reason, Picoseconds now);
   Queue& queue_of(const Transit& transit) {
-    return queues_[transit.port * queues_a_port_ + transit.packet.rx_queue_index];
+    return queues_[transit.port * queues_a_port_ + transit.steering.queue];
   }
   void accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot);
-  void raise(Queue& queue, Picoseconds ready);
+  void raise(Queue& queue, Picoseconds ready) {
+    if (const auto handler = queue.interrupt.raise(ready)) wheel_.at(*handler, queue.fire);
+  }
+  // A packet's next step, at that time.
+  using Step = void (Nic::*)(std::unique_ptr<Transit>, Picoseconds now);
+  void go_on(std::unique_ptr<Transit> transit, Picoseconds time, Step step);
+  void take_step();
+  void read_from_host(std::unique_ptr<Transit> transit, Picoseconds now);
+  void send(std::unique_ptr<Transit> transit, Picoseconds now);
   // The packet is in the queue's memory from then to then.
-  static void hold(Queue& queue, Picoseconds from, Picoseconds until);
+  static void hold(Queue& queue, Picoseconds from, Picoseconds until) {
+    ++queue.held;
+    queue.memory_ps += static_cast<double>(queue.memory.hold(until) - from);
+  }
 
   NicOptions options_;
   uint64_t completion_bytes_;
@@ -111,12 +137,27 @@ class Nic : public sc_core::sc_module {
   Rss rss_;
   OffloadEngine engine_;
   Pcie pcie_;
-  std::deque<Queue> queues_;
+  std::vector<Queue> queues_;
   Wheel::Task pump_;
   std::unique_ptr<Transit> held_;  // at the port, not yet accepted
-  uint32_t last_port_ = 0;         // of the frame before
+  bool exhausted_ = false;         // the source is
   bool stalled_ = false;           // held_ waits for a descriptor
-  Picoseconds not_before_ = 0;     // when held_ may enter after a stall
+  Picoseconds not_before_ = 0;     // when the last frame came in that had to wait for room
+  Picoseconds pump_at_ = 0;        // for when the port has asked for the clock
+  Picoseconds ahead_until_ = 0;    // the port may run so far ahead
+
+  struct Waiting {
+    Picoseconds time;
+    uint64_t order;
+    std::unique_ptr<Transit> transit;
+    Step step;
+    bool operator>(const Waiting& other) const {
+      return time != other.time ? time > other.time : order > other.order;
+    }
+  };
+  Wheel::Task take_step_;
+  std::vector<Waiting> steps_;  // std::push_heap order, earliest in front
+  uint64_t step_order_ = 0;
   std::optional<Error> error_;
 };
 

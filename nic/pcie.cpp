@@ -15,7 +15,10 @@ constexpr uint64_t kRegisterBytes = 4;
 // Base specification: 8b/10b up to 5 GT/s, 128b/130b from 8 GT/s on.
 double line_code(double gigatransfers) { return gigatransfers < 8 ? 8.0 / 10 : 128.0 / 130; }
 
-uint64_t pieces(uint64_t bytes, uint64_t most) { return (bytes + most - 1) / most; }
+uint64_t pieces(uint64_t bytes, uint64_t most) {
+  if (bytes <= most) return bytes != 0 ? 1 : 0;  // as nearly always
+  return (bytes + most - 1) / most;
+}
 
 }  // namespace
 
@@ -25,7 +28,7 @@ Pcie::Pcie(const NicProfile& profile)
       write_header_(profile.write_header_bytes.whole()),
       request_header_(profile.read_request_header_bytes.whole()),
       completion_header_(profile.completion_header_bytes.whole()),
-      gbps_(profile.lane_gtps.value * profile.lanes.value * line_code(profile.lane_gtps.value) *
+      rate_(profile.lane_gtps.value * profile.lanes.value * line_code(profile.lane_gtps.value) *
             profile.data_link_efficiency.value),
       write_latency_(from_nanoseconds(profile.write_latency_ns.value)),
       read_latency_(from_nanoseconds(profile.read_latency_ns.value)) {}
@@ -43,25 +46,27 @@ uint64_t Pcie::read_completion_bytes(uint64_t bytes) const {
 }
 
 Pcie::Transfer Pcie::write(Picoseconds now, uint64_t bytes) {
-  const Picoseconds wire = transfer_time(write_bytes(bytes), gbps_);
-  writes_free_ = std::max(now, writes_free_) + wire;
+  const Picoseconds wire = rate_.time(write_bytes(bytes));
+  const Picoseconds begun = std::max(now, writes_free_);
+  writes_free_ = begun + wire;
   to_host_.add(wire);
-  return {writes_free_, writes_free_ + write_latency_};
+  return {begun, writes_free_, writes_free_ + write_latency_};
 }
 
 Pcie::Transfer Pcie::read(Picoseconds now, uint64_t bytes) {
-  const Picoseconds request = transfer_time(read_request_bytes(bytes), gbps_);
-  const Picoseconds completion = transfer_time(read_completion_bytes(bytes), gbps_);
+  const Picoseconds request = rate_.time(read_request_bytes(bytes));
+  const Picoseconds completion = rate_.time(read_completion_bytes(bytes));
   requests_free_ = std::max(now, requests_free_) + request;
   const Picoseconds first_byte = requests_free_ + read_latency_;
-  to_nic_free_ = std::max(first_byte, to_nic_free_) + completion;
+  const Picoseconds begun = std::max(first_byte, to_nic_free_);
+  to_nic_free_ = begun + completion;
   to_host_.add(request);
   to_nic_.add(completion);
-  return {requests_free_, to_nic_free_};
+  return {begun, requests_free_, to_nic_free_};
 }
 
 Picoseconds Pcie::doorbell(Picoseconds now) {
-  const Picoseconds wire = transfer_time(write_bytes(kRegisterBytes), gbps_);
+  const Picoseconds wire = rate_.time(write_bytes(kRegisterBytes));
   to_nic_.add(wire);
   return now + wire + write_latency_;
 }

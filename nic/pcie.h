@@ -16,12 +16,13 @@ class Pcie {
   explicit Pcie(const NicProfile& profile);
 
   struct Transfer {
-    Picoseconds left;  // the last TLP has left its sender
-    Picoseconds done;  // the data is where it was to go
+    Picoseconds begun;  // the first TLP of the data is on the link
+    Picoseconds left;   // the last TLP has left its sender
+    Picoseconds done;   // the data is where it was to go
   };
 
   // Gb/s left for TLPs, after line code and data link layer.
-  double transaction_gbps() const { return gbps_; }
+  double transaction_gbps() const { return rate_.gbps(); }
 
   // Bytes on the link, headers included, to move `bytes`.
   uint64_t write_bytes(uint64_t bytes) const;            // towards the host
@@ -45,7 +46,7 @@ class Pcie {
   uint64_t write_header_;
   uint64_t request_header_;
   uint64_t completion_header_;
-  double gbps_;
+  LinkRate rate_;
   Picoseconds write_latency_;
   Picoseconds read_latency_;
   Picoseconds writes_free_ = 0;

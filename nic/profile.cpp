@@ -14,11 +14,14 @@
 #include <optional>
 #include <sstream>
 
+#include "nic/core_model.h"
+
 namespace xnic::nic {
 namespace {
 
 constexpr double kLongest = 1e6;  // nanoseconds: no single step takes longer than a millisecond
 constexpr double kTiny = 1e-3;
+constexpr double kMostCycles = 1e6;
 
 constexpr std::array kRows = {
     ProfileRow{"port", "link_gbps", &NicProfile::link_gbps, false, kTiny, 1e5,
@@ -29,10 +32,23 @@ constexpr std::array kRows = {
                "receive queues that RSS spreads packets over"},
     ProfileRow{"receive", "queue_packets", &NicProfile::queue_packets, true, 1, 1 << 20,
                "packets that the NIC holds for each queue"},
+    ProfileRow{"offload", "core", &NicProfile::offload_core, true, 0, kCoreModels.size() - 1,
+               "model of the cores that run offloaded programs", kCoreModels},
+    ProfileRow{"offload", "cores", &NicProfile::offload_cores, true, 1, 256, "such cores"},
+    ProfileRow{"offload", "threads", &NicProfile::offload_threads, true, 1, 64,
+               "packets in one core at a time: one computes while others wait for memory"},
+    ProfileRow{"offload", "keeps_order", &NicProfile::offload_keeps_order, true, 0, 1,
+               "1: packets leave the engine in the order in which they came"},
     ProfileRow{"offload", "fixed_ns", &NicProfile::offload_fixed_ns, false, 0, kLongest,
                "run of an offloaded program, apart from its instructions"},
-    ProfileRow{"offload", "instruction_ns", &NicProfile::offload_instruction_ns, false, 0, kLongest,
-               "one eBPF instruction on the NIC"},
+    ProfileRow{"offload", "clock_mhz", &NicProfile::offload_clock_mhz, false, 1, 1e5,
+               "clock of a scalar core"},
+    ProfileRow{"offload", "instruction_cycles", &NicProfile::offload_instruction_cycles, true, 0,
+               kMostCycles, "one eBPF instruction on a scalar core"},
+    ProfileRow{"offload", "helper_cycles", &NicProfile::offload_helper_cycles, true, 0, kMostCycles,
+               "what a scalar core waits for a helper or kfunc, besides the instruction"},
+    ProfileRow{"offload", "map_cycles", &NicProfile::offload_map_cycles, true, 0, kMostCycles,
+               "what a scalar core waits for a helper that accesses a map"},
     ProfileRow{"pcie", "lane_gtps", &NicProfile::lane_gtps, false, 2.5, 64,
                "transfers a second of a lane, in billions"},
     ProfileRow{"pcie", "lanes", &NicProfile::lanes, true, 1, 32, "lanes of the link"},
@@ -60,6 +76,8 @@ constexpr std::array kRows = {
                "from the completion in memory to the driver's poll"},
     ProfileRow{"interrupt", "moderation_ns", &NicProfile::interrupt_moderation_ns, false, 0,
                kLongest, "least time between two interrupts of a queue; 0 is off"},
+    ProfileRow{"interrupt", "moderation_packets", &NicProfile::interrupt_moderation_packets, true,
+               0, 65536, "packets that wait for no such time when they are so many; 0 is off"},
     ProfileRow{"host", "cores", &NicProfile::cores, true, 1, 128,
                "CPUs; queue q is polled by CPU q modulo this"},
     ProfileRow{"host", "napi_weight_packets", &NicProfile::napi_weight_packets, true, 1, 65536,
@@ -119,6 +137,22 @@ std::optional<Origin> parse_origin(std::string_view name) {
   return std::nullopt;
 }
 
+// The index of one of a row's words.
+std::optional<double> choice_of(const ProfileRow& row, std::string_view word) {
+  const auto found = std::find(row.choices.begin(), row.choices.end(), word);
+  if (found == row.choices.end()) return std::nullopt;
+  return static_cast<double>(found - row.choices.begin());
+}
+
+// "one of ideal, scalar", as the end of a sentence.
+std::string choices_of(const ProfileRow& row) {
+  std::string words;
+  for (const std::string_view word : row.choices) {
+    words += fmt::format("{}{}", words.empty() ? "one of " : ", ", word);
+  }
+  return words;
+}
+
 Result<Quantity> parse_quantity(const ProfileRow& row, const toml::node& node,
                                 std::string_view file) {
   const auto name = fmt::format("{}.{}", row.table, row.key);
@@ -131,7 +165,13 @@ Result<Quantity> parse_quantity(const ProfileRow& row, const toml::node& node,
   bool has_origin = false;
   for (const auto& [key, entry] : *table) {
     if (key == "value") {
-      const auto value = entry.is_number() ? entry.value<double>() : std::nullopt;
+      const auto value = !row.choices.empty() ? choice_of(row, entry.value_or(std::string_view()))
+                         : entry.is_number()  ? entry.value<double>()
+                                              : std::nullopt;
+      if (!value && !row.choices.empty()) {
+        return refuse(file, entry.source(),
+                      fmt::format("The value of {} must be {}.", name, choices_of(row)));
+      }
       if (!value) {
         return refuse(file, entry.source(), fmt::format("The value of {} must be a number.", name));
       }
@@ -253,6 +293,12 @@ Result<void> set_value(NicProfile& profile, std::string_view assignment) {
   }
   const std::string_view text =
       sign == std::string_view::npos ? std::string_view() : assignment.substr(sign + 1);
+  if (!row->choices.empty()) {
+    const auto choice = choice_of(*row, text);
+    if (!choice) return fail(ExitCode::usage, "--set {}: give {}", assignment, choices_of(*row));
+    profile.*row->field = {*choice, Origin::assumed, "--set"};
+    return {};
+  }
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) {
@@ -327,9 +373,11 @@ std::string to_toml(const NicProfile& profile) {
   for (const ProfileRow& row : kRows) {
     if (row.table != table) text += fmt::format("\n[{}]\n", table = row.table);
     const Quantity& quantity = profile.*row.field;
-    text +=
-        fmt::format("# {}\n{} = {{ value = {}, origin = \"{}\", source = {} }}\n", row.meaning,
-                    row.key, quantity.value, origin_name(quantity.origin), quoted(quantity.source));
+    const std::string value = row.choices.empty()
+                                  ? fmt::format("{}", quantity.value)
+                                  : quoted(std::string(row.choices[quantity.whole()]));
+    text += fmt::format("# {}\n{} = {{ value = {}, origin = \"{}\", source = {} }}\n", row.meaning,
+                        row.key, value, origin_name(quantity.origin), quoted(quantity.source));
   }
   return text;
 }

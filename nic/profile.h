@@ -40,8 +40,15 @@ struct NicProfile {
   Quantity parser_latency_ns;
   Quantity queues;
   Quantity queue_packets;
+  Quantity offload_core;
+  Quantity offload_cores;
+  Quantity offload_threads;
+  Quantity offload_keeps_order;
   Quantity offload_fixed_ns;
-  Quantity offload_instruction_ns;
+  Quantity offload_clock_mhz;
+  Quantity offload_instruction_cycles;
+  Quantity offload_helper_cycles;
+  Quantity offload_map_cycles;
 
   Quantity lane_gtps;
   Quantity lanes;
@@ -58,6 +65,7 @@ struct NicProfile {
   Quantity ring_completion_bytes;
   Quantity interrupt_latency_ns;
   Quantity interrupt_moderation_ns;
+  Quantity interrupt_moderation_packets;
 
   Quantity cores;
   Quantity napi_weight_packets;
@@ -81,6 +89,7 @@ struct ProfileRow {
   double minimum;
   double maximum;
   std::string_view meaning;
+  std::span<const std::string_view> choices = {};  // the value is the index of one of these words
 };
 std::span<const ProfileRow> profile_rows();
 
@@ -96,7 +105,7 @@ std::span<const BuiltinProfile> builtin_profiles();
 Result<NicProfile> parse_profile(std::string_view text, std::string_view file);
 
 // A built-in profile by its name, or else a file by its path. Then `changes` are made, each
-// TABLE.KEY=NUMBER, as --set has them; what they set is of assumed origin. Errors: bad_input for
+// TABLE.KEY=VALUE, as --set has them; what they set is of assumed origin. Errors: bad_input for
 // the profile, usage for a change.
 Result<NicProfile> load_profile(const std::string& name_or_path,
                                 const std::vector<std::string>& changes = {});

@@ -22,6 +22,7 @@ struct Resource {
   Picoseconds busy = 0;       // of a server: how long it worked
   double packet_time_ps = 0;  // of a store: how long packets stayed, added up
   uint64_t capacity = 0;      // of a store, packets
+  uint64_t servers = 1;       // of a server: how many of its kind share the work
 };
 
 // How long a server worked, and on how much.

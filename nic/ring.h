@@ -1,30 +1,20 @@
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
-#include "nic/time.h"
-#include "vm/packet.h"
+#include "nic/transit.h"
 
 namespace xnic::nic {
 
-// A packet on its way through NIC and host. Whoever holds the pointer owns the packet; the system
-// around the NIC derives from it to keep its own record of the packet.
-struct Transit {
-  virtual ~Transit() = default;
-  vm::Packet packet;
-  uint32_t port = 0;        // of the card: where it comes in, or is to leave
-  Picoseconds arrival = 0;  // first bit on the wire
-  // Where it has come, 0 before that.
-  Picoseconds received = 0;  // last bit on the wire
-  Picoseconds ready = 0;     // in host memory, completion written
-  Picoseconds taken = 0;     // by the driver's poll
-  Picoseconds left = 0;      // the host's hands, to be sent
-};
-
 // A receive ring: descriptors that the host posts, the NIC fills in order and the host takes in
-// order. head_, tail_ and posted_ count up for ever; a slot is the count modulo the size.
+// order. The counts go up for ever.
+// It leaves out descriptor formats, multi-descriptor packets (any packet takes one) and the NIC's
+// prefetching of descriptors.
+// Test: tests/nic/ring_test.cpp.
 class Ring {
  public:
   // All `descriptors` (at least 1) are posted at the start.
@@ -32,23 +22,44 @@ class Ring {
 
   size_t capacity() const { return slots_.size(); }
   // Posted descriptors that the NIC has not filled.
-  uint64_t free() const { return posted_ - tail_; }
+  uint64_t free() const { return posted_ - filled_; }
   // The NIC fills the next descriptor; there must be a free one.
-  void fill(std::unique_ptr<Transit> transit);
+  void fill(std::unique_ptr<Transit> transit) {
+    assert(free() > 0);
+    ++filled_;
+    slots_[std::exchange(tail_, after(tail_))] = std::move(transit);
+  }
   // The oldest filled descriptor, null if there is none. Its `ready` may lie in the future.
-  const Transit* oldest() const { return head_ == tail_ ? nullptr : at(head_).get(); }
+  const Transit* oldest() const { return slots_[head_].get(); }
+  // What is filled, from the oldest on.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    size_t slot = head_;
+    for (uint64_t left = filled_ - taken_; left != 0; --left, slot = after(slot)) {
+      visit(*slots_[slot]);
+    }
+  }
   // Takes the oldest; there must be one. Its descriptor is not posted again before post().
-  std::unique_ptr<Transit> take();
+  std::unique_ptr<Transit> take() {
+    assert(oldest() != nullptr);
+    ++taken_;
+    return std::move(slots_[std::exchange(head_, after(head_))]);
+  }
   // The host posts `count` of the descriptors that it took.
-  void post(uint64_t count);
+  void post(uint64_t count) {
+    posted_ += count;
+    assert(posted_ <= taken_ + slots_.size());
+  }
 
  private:
-  const std::unique_ptr<Transit>& at(uint64_t count) const { return slots_[count % slots_.size()]; }
+  size_t after(size_t slot) const { return slot + 1 == slots_.size() ? 0 : slot + 1; }
 
   std::vector<std::unique_ptr<Transit>> slots_;
-  uint64_t head_ = 0;    // taken by the host
-  uint64_t tail_ = 0;    // filled by the NIC
-  uint64_t posted_ = 0;  // posted by the host
+  size_t head_ = 0;  // the slot that the host takes next
+  size_t tail_ = 0;  // the slot that the NIC fills next
+  uint64_t taken_ = 0;
+  uint64_t filled_ = 0;
+  uint64_t posted_ = 0;
 };
 
 }  // namespace xnic::nic

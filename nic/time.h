@@ -18,9 +18,21 @@ inline Picoseconds from_nanoseconds(double nanoseconds) {
   return static_cast<Picoseconds>(std::llround(nanoseconds * 1000.0));
 }
 
-// How long `bytes` occupy a link of `gbps` (10^9 bits a second).
-inline Picoseconds transfer_time(uint64_t bytes, double gbps) {
-  return static_cast<Picoseconds>(std::llround(static_cast<double>(bytes) * 8000.0 / gbps));
-}
+// A link that carries so many bits a second.
+class LinkRate {
+ public:
+  explicit LinkRate(double gbps) : gbps_(gbps), byte_ps_(8000.0 / gbps) {}
+
+  double gbps() const { return gbps_; }
+  // How long `bytes` occupy it.
+  Picoseconds time(uint64_t bytes) const {
+    return static_cast<Picoseconds>(
+        static_cast<int64_t>(static_cast<double>(static_cast<int64_t>(bytes)) * byte_ps_ + 0.5));
+  }
+
+ private:
+  double gbps_;
+  double byte_ps_;
+};
 
 }  // namespace xnic::nic

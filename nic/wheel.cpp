@@ -22,7 +22,8 @@ bool prepare_systemc() {
   return sc_core::sc_get_status() == sc_core::SC_ELABORATION;
 }
 
-Wheel::Wheel(const sc_core::sc_module_name& name) : sc_module(name), due_("due") {
+Wheel::Wheel(const sc_core::sc_module_name& name, Picoseconds quantum)
+    : sc_module(name), due_("due"), quantum_(quantum) {
   SC_HAS_PROCESS(Wheel);
   SC_METHOD(turn);
   sensitive << due_;
@@ -48,14 +49,16 @@ void Wheel::at(Picoseconds time, Task task) {
 void Wheel::stop() { heap_.clear(); }
 
 void Wheel::turn() {
-  now_ = sc_core::sc_time_stamp().value();
-  while (!heap_.empty() && heap_.front().time <= now_) {
+  const Picoseconds start = sc_core::sc_time_stamp().value();
+  now_ = std::max(now_, start);
+  while (!heap_.empty() && heap_.front().time <= start + quantum_) {
     const Task task = heap_.front().task;
+    now_ = std::max(now_, heap_.front().time);
     std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
     heap_.pop_back();
     actions_[task]();
   }
-  if (!heap_.empty()) due_.notify(sc_core::sc_time::from_value(heap_.front().time - now_));
+  if (!heap_.empty()) due_.notify(sc_core::sc_time::from_value(heap_.front().time - start));
 }
 
 }  // namespace xnic::nic

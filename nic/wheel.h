@@ -15,12 +15,15 @@ bool prepare_systemc();
 
 // The model's one event wheel: a heap of deadlines behind a single sc_event, because a stock
 // event queue costs ten times as much a deadline. Tasks of the same time run in the order in
-// which they were asked for, so a run is repeatable.
+// which they were asked for, so a run is repeatable. The model is the wheel's alone, so it may run
+// ahead of SystemC's clock (temporal decoupling, IEEE 1666 TLM-2.0): now() is its time.
 class Wheel : public sc_core::sc_module {
  public:
   using Task = uint32_t;
 
-  explicit Wheel(const sc_core::sc_module_name& name);
+  // `quantum`: how far now() runs ahead of SystemC's clock; with 0 each deadline is a SystemC
+  // event.
+  explicit Wheel(const sc_core::sc_module_name& name, Picoseconds quantum = 0);
 
   // Names an action, once, before the simulation starts.
   Task add(std::function<void()> action);
@@ -48,6 +51,7 @@ class Wheel : public sc_core::sc_module {
   std::vector<std::function<void()>> actions_;
   std::vector<Deadline> heap_;  // std::push_heap order, earliest in front
   sc_core::sc_event due_;
+  Picoseconds quantum_;
   Picoseconds now_ = 0;
   uint64_t order_ = 0;
   bool out_of_time_ = false;

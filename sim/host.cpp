@@ -1,6 +1,7 @@
-// The host's CPUs. A poll takes up to its weight of packets in one go, on a clock of its own that
-// starts at the poll and grows with each packet's costs; what others see of it (descriptors posted,
-// packets to send, as drivers ring one doorbell a poll) happens when the clock gets there.
+// The host's CPUs. A poll takes up to its weight of packets, in one go unless the run is exact, on a
+// clock of its own that starts at the poll and grows with each packet's costs; what others see of it
+// (descriptors posted, packets to send, as drivers ring one doorbell a poll) happens when the clock
+// gets there.
 // It leaves out: the interrupt's own CPU time, softirq budgets across queues, ksoftirqd, caches,
 // and other load. Programs on different CPUs interleave at the grain of polls. Timers of programs
 // fire at their time by the programs' clock, but take their CPU only when its next packet comes.
@@ -16,7 +17,7 @@ namespace xnic::sim {
 
 Host::Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile,
            const InterfaceHooks& hooks, Environments& environments, nic::Wheel& wheel,
-           nic::Nic& nic, const std::vector<uint32_t>& ports, Ended ended)
+           nic::Nic& nic, const std::vector<uint32_t>& ports, bool exact, Ended ended)
     : sc_module(name),
       poll_cost_(nic::from_nanoseconds(profile.poll_ns.value)),
       packet_cost_(nic::from_nanoseconds(profile.packet_ns.value)),
@@ -28,75 +29,96 @@ Host::Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile,
       nic_(nic),
       ports_(ports),
       ended_(std::move(ended)),
-      queues_(nic.queues()),
+      exact_(exact),
       cpus_(environments.cores.size()) {
-  for (uint32_t i = 0; i < queues_.size(); ++i) {
-    queues_[i].cpu = environments.of_queue(i % nic.queues_a_port()).cpu;
-    queues_[i].poll = wheel.add([this, i] { poll(i); });
+  for (uint32_t i = 0; i < nic.queues(); ++i) {
+    cpu_of_queue_.push_back(environments.of_queue(i % nic.queues_a_port()).cpu);
+  }
+  for (uint32_t i = 0; i < cpus_.size(); ++i) {
+    cpus_[i].number = i;
+    cpus_[i].go_on = wheel.add([this, i] { go_on(cpus_[i]); });
   }
 }
 
-void Host::interrupt(uint32_t queue) { poll(queue); }
+void Host::interrupt(uint32_t queue) {
+  Cpu& cpu = cpus_[cpu_of_queue_[queue]];
+  cpu.poll_list.push_back(queue);
+  if (!cpu.polls) begin_poll(cpu);
+}
 
-// A poll begins, and the one before it on this queue has ended.
-void Host::poll(uint32_t index) {
-  Queue& queue = queues_[index];
-  finish_poll(index);
-  Cpu& cpu = cpus_[queue.cpu];
-  if (cpu.busy_until > wheel_.now()) {
-    wheel_.at(cpu.busy_until, queue.poll);
-    return;
+void Host::begin_poll(Cpu& cpu) {
+  cpu.polls = !cpu.poll_list.empty();
+  if (!cpu.polls) return;
+  cpu.queue = cpu.poll_list.front();
+  cpu.poll_list.pop_front();
+  cpu.over = false;
+  cpu.begun = wheel_.now();
+  cpu.clock = cpu.begun + poll_cost_;
+  if (exact_) {
+    wheel_.at(cpu.clock, cpu.go_on);
+  } else {
+    go_on(cpu);
   }
-  nic::Picoseconds now = wheel_.now() + poll_cost_;
-  while (queue.taken < weight_) {
-    auto transit = nic_.take(index, now);
+}
+
+void Host::go_on(Cpu& cpu) {
+  if (cpu.over) return end_poll(cpu);
+  while (cpu.taken < weight_) {
+    auto transit = nic_.take(cpu.queue, cpu.clock);
     if (!transit) break;
-    ++queue.taken;
-    now = process(queue, std::move(transit), now);
+    ++cpu.taken;
+    process(cpu, std::move(transit));
+    if (exact_) return wheel_.at(cpu.clock, cpu.go_on);
   }
-  cpu.busy_until = now;
-  cpu.polls.add(now - wheel_.now());
-  if (queue.taken == 0) {
-    nic_.arm(index);
+  cpu.over = true;
+  nic_.will_post(cpu.queue, cpu.clock);
+  wheel_.at(cpu.clock, cpu.go_on);
+}
+
+// As napi_complete_done: a queue that had more than its poll's weight waits for its next turn.
+void Host::end_poll(Cpu& cpu) {
+  for (auto& transit : cpu.to_send) nic_.transmit(std::move(transit), wheel_.now());
+  cpu.to_send.clear();
+  cpu.work.add(cpu.clock - cpu.begun);
+  const uint64_t taken = std::exchange(cpu.taken, 0);
+  nic_.post(cpu.queue, taken);
+  if (taken == weight_) {
+    cpu.poll_list.push_back(cpu.queue);
   } else {
-    wheel_.at(now, queue.poll);
+    nic_.arm(cpu.queue);
   }
+  begin_poll(cpu);
 }
 
-void Host::finish_poll(uint32_t index) {
-  Queue& queue = queues_[index];
-  for (auto& transit : queue.to_send) nic_.transmit(std::move(transit), wheel_.now());
-  queue.to_send.clear();
-  nic_.post(index, std::exchange(queue.taken, 0));
-}
-
-nic::Picoseconds Host::process(Queue& queue, std::unique_ptr<nic::Transit> transit,
-                               nic::Picoseconds now) {
+void Host::process(Cpu& cpu, std::unique_ptr<nic::Transit> transit) {
   auto& traveller = static_cast<Traveller&>(*transit);
-  vm::Environment& environment = environments_.cores[queue.cpu];
-  const uint64_t timers =
-      environments_.timers.run_until(now / nic::kPicosecondsPerNanosecond, environment);
-  now += timers * instruction_cost_;
-  Way way{traveller.packet, environment, traveller.outcome, now + packet_cost_};
-  if (path_.native(way)) path_.stack(way);
-  // What leaves by an interface that is no port of the card is not the card's to send.
-  const auto port = std::ranges::find(ports_, traveller.outcome.out_ifindex);
-  if (traveller.outcome.end == End::transmitted && port != ports_.end()) {
-    transit->left = way.now;
-    transit->port = static_cast<uint32_t>(port - ports_.begin());
-    queue.to_send.push_back(std::move(transit));
-  } else {
-    ended_(std::move(transit));
+  vm::Environment& environment = environments_.cores[cpu.number];
+  const uint64_t now_ns = cpu.clock / nic::kPicosecondsPerNanosecond;
+  if (environments_.timers.next() <= now_ns) {
+    cpu.clock += environments_.timers.run_until(now_ns, environment) * instruction_cost_;
   }
-  return way.now;
+  Way way{traveller.packet, environment, traveller.outcome, cpu.clock + packet_cost_};
+  if (path_.native(way)) path_.stack(way);
+  cpu.clock = way.now;
+  if (traveller.outcome.end == End::transmitted) {
+    // What leaves by an interface that is no port of the card is not the card's to send.
+    const auto port = std::ranges::find(ports_, traveller.outcome.out_ifindex);
+    if (port != ports_.end()) {
+      transit->left = way.now;
+      transit->port = static_cast<uint32_t>(port - ports_.begin());
+      cpu.to_send.push_back(std::move(transit));
+      return;
+    }
+  }
+  ended_(std::move(transit));
 }
 
 std::vector<nic::Resource> Host::resources() const {
   std::vector<nic::Resource> all;
   for (size_t i = 0; i < cpus_.size(); ++i) {
     all.push_back({.name = fmt::format("cpu {}", i),
-                   .served = cpus_[i].polls.served,
-                   .busy = cpus_[i].polls.busy});
+                   .served = cpus_[i].work.served,
+                   .busy = cpus_[i].work.busy});
   }
   return all;
 }

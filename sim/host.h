@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <systemc>
@@ -16,6 +17,8 @@ namespace xnic::sim {
 // A packet in the timed system, with its story.
 struct Traveller : nic::Transit {
   Outcome outcome;
+  uint32_t in_port = 0;  // where it came in
+  bool entered = false;  // packet and outcome are there
 };
 
 // The host's receive path: interrupt, NAPI poll, and the hooks on the CPU of the queue.
@@ -24,10 +27,11 @@ class Host : public sc_core::sc_module {
   // Takes the packets whose way ends in the host.
   using Ended = std::function<void(std::unique_ptr<nic::Transit>)>;
 
-  // `ports` has the interface of each port of the card. All references must outlive the host.
+  // `ports` has the interface of each port of the card. With `exact`, each packet of a poll is an
+  // event. All references must outlive the host.
   Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile,
        const InterfaceHooks& hooks, Environments& environments, nic::Wheel& wheel, nic::Nic& nic,
-       const std::vector<uint32_t>& ports, Ended ended);
+       const std::vector<uint32_t>& ports, bool exact, Ended ended);
 
   Path& path() { return path_; }
   // The CPUs, and how long polls kept each.
@@ -36,17 +40,26 @@ class Host : public sc_core::sc_module {
   void interrupt(uint32_t queue);
 
  private:
-  struct Queue {
-    uint32_t cpu = 0;
-    nic::Wheel::Task poll = 0;
-    uint64_t taken = 0;  // descriptors of the running poll, posted at its end
-    std::vector<std::unique_ptr<nic::Transit>> to_send;  // XDP_TX and the like, of that poll
+  // A CPU, which polls the queues of its list in turn.
+  struct Cpu {
+    uint32_t number = 0;
+    nic::Wheel::Task go_on = 0;
+    std::deque<uint32_t> poll_list;
+    // Of the running poll.
+    bool polls = false;
+    bool over = false;  // it ends when the clock gets there
+    uint32_t queue = 0;
+    nic::Picoseconds begun = 0;
+    nic::Picoseconds clock = 0;                          // ahead of the wheel's
+    uint64_t taken = 0;                                  // descriptors, posted at its end
+    std::vector<std::unique_ptr<nic::Transit>> to_send;  // XDP_TX and the like
+    nic::Work work;
   };
 
-  void poll(uint32_t index);
-  void finish_poll(uint32_t index);
-  nic::Picoseconds process(Queue& queue, std::unique_ptr<nic::Transit> transit,
-                           nic::Picoseconds now);
+  void begin_poll(Cpu& cpu);
+  void go_on(Cpu& cpu);
+  void end_poll(Cpu& cpu);
+  void process(Cpu& cpu, std::unique_ptr<nic::Transit> transit);
 
   nic::Picoseconds poll_cost_;
   nic::Picoseconds packet_cost_;
@@ -58,11 +71,8 @@ class Host : public sc_core::sc_module {
   nic::Nic& nic_;
   std::vector<uint32_t> ports_;
   Ended ended_;
-  std::vector<Queue> queues_;
-  struct Cpu {
-    nic::Picoseconds busy_until = 0;
-    nic::Work polls;
-  };
+  bool exact_;
+  std::vector<uint32_t> cpu_of_queue_;
   std::vector<Cpu> cpus_;
 };
 

@@ -62,8 +62,9 @@ PathCosts host_costs(const nic::NicProfile& profile) {
 }
 
 PathCosts offload_costs(const nic::NicProfile& profile) {
-  return {.hook = nic::from_nanoseconds(profile.offload_fixed_ns.value),
-          .instruction = nic::from_nanoseconds(profile.offload_instruction_ns.value)};
+  PathCosts costs;
+  costs.core = nic::make_core_model(profile);
+  return costs;
 }
 
 void enter(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome, uint32_t ifindex) {
@@ -107,6 +108,12 @@ vm::HookResult Path::run(Way& way, vm::Hook& hook, vm::Invocation& invocation) {
   const vm::HookResult result =
       hook.run(invocation, [&](const vm::Program& program, const vm::HookResult& one) {
         way.now += costs_.hook + one.instructions * costs_.instruction;
+        way.work.instructions += one.instructions;
+        way.work.cost += one.cost;
+        if (costs_.core != nullptr) {
+          const auto time = costs_.core->time({one.instructions, one.cost});
+          way.now += time.computes + time.waits;
+        }
         if (keeps_events_) {
           way.outcome.events.push_back({hook.point(), &program, one, way.now, ifindex, way.copy});
         }

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "nic/core_model.h"
 #include "nic/profile.h"
 #include "nic/time.h"
 #include "sim/interface_hooks.h"
@@ -29,6 +31,7 @@ struct PathCosts {
   nic::Picoseconds xdp_redirect = 0;
   nic::Picoseconds build_skb = 0;
   nic::Picoseconds receive_skb = 0;
+  std::shared_ptr<const nic::CoreModel> core = nullptr;  // which runs programs, if it is a model's
 };
 PathCosts host_costs(const nic::NicProfile& profile);
 PathCosts offload_costs(const nic::NicProfile& profile);
@@ -46,6 +49,7 @@ struct Way {
   bool built = false;         // it is an sk_buff
   bool redirected = false;    // a tc program sent it, and generic XDP leaves it alone
   uint32_t nested_sends = 0;  // by tc programs out of interfaces, each within the one before
+  nic::CoreWork work = {};    // of the programs of hooks that it passed
   uint32_t rounds = 0;        // how often it, or a copy of it, came in anew within the machine
 };
 

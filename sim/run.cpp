@@ -7,15 +7,18 @@
 namespace xnic::sim {
 
 void Tally::add(const Outcome& outcome) {
-  ++sums_.frames;
   for (size_t i = 0; i < kEnds; ++i) sums_.copies[i] += outcome.copies[i];
+  if (outcome.end == End::dropped) return add_drop(outcome.reason, outcome.end_ps);
+  ++sums_.frames;
   end_ps_ = std::max(end_ps_, outcome.end_ps);
-  if (outcome.end == End::dropped) {
-    ++sums_.drops[static_cast<size_t>(outcome.reason)];
-    return;
-  }
   ++(outcome.end == End::delivered ? sums_.delivered : sums_.transmitted);
   latencies_.add(outcome.end_ps - outcome.arrival_ps);
+}
+
+void Tally::add_drop(DropReason reason, uint64_t end_ps) {
+  ++sums_.frames;
+  end_ps_ = std::max(end_ps_, end_ps);
+  ++sums_.drops[static_cast<size_t>(reason)];
 }
 
 void Tally::add(const Tally& other) {

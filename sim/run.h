@@ -19,6 +19,8 @@
 
 namespace xnic::sim {
 
+class Timeline;
+
 // Gives the next frames, as many as are at hand and at least one; 0 at the end. Times never
 // decrease; bytes need only live until the next call. traces::Player::next_burst fits.
 using FrameSource = std::function<Result<size_t>(std::span<traces::Frame>)>;
@@ -29,6 +31,7 @@ struct RunOptions {
   uint64_t seed = 0;   // of bpf_get_prandom_u32
   uint32_t mtu = 0;    // bytes behind the Ethernet header; 0 is no limit
   bool lossy = false;  // timed only: frames keep their pace, and drops for lack of room are real
+  bool exact = false;  // timed only: every packet has events of its own
   bool counts_runs = false;  // programs count their runs: Kernel::stats_enabled()
   std::function<void(std::string_view)> trace;  // lines of bpf_trace_printk; may be empty
   // Environment::record of every CPU; may be empty.
@@ -41,7 +44,8 @@ struct RunOptions {
   // The interfaces at which frames enter, by Frame::source: each once a port of the card.
   std::vector<uint32_t> entrances = {vm::kNicIfindex};
   const vm::Network* network = &vm::default_network();  // must outlive the run
-  uint32_t threads = 1;  // untimed only: which run programs; 1 reads and writes, too
+  Timeline* timeline = nullptr;  // timed only: is told of every packet; must outlive the run
+  uint32_t threads = 1;          // untimed only: which run programs; 1 reads and writes, too
 };
 
 // A part of the way that packets take one after the other.
@@ -69,6 +73,8 @@ struct RunSummary {
 class Tally {
  public:
   void add(const Outcome& outcome);
+  // A frame that was lost at `end_ps` before it was a packet.
+  void add_drop(DropReason reason, uint64_t end_ps);
   void add(const Tally& other);
   RunSummary summary() const;
 

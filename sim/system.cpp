@@ -3,6 +3,8 @@
 // NIC and host leave out is said in nic/nic.cpp and sim/host.cpp. Test: tests/sim/system_test.cpp.
 #include "sim/system.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <exception>
@@ -13,6 +15,7 @@
 #include "nic/wheel.h"
 #include "sim/host.h"
 #include "sim/path.h"
+#include "sim/timeline.h"
 
 namespace xnic::sim {
 namespace {
@@ -25,6 +28,9 @@ DropReason reason_of(nic::NicDrop drop) {
 
 // From the first bit on the wire to the last; in the card, up to host memory; waiting for a poll;
 // on the CPU; from there out of the card.
+// How far the model runs ahead of SystemC's clock: nothing but the model is on it.
+constexpr nic::Picoseconds kQuantum = 1'000'000 * nic::kPicosecondsPerNanosecond;
+
 constexpr std::array<std::string_view, 5> kStages = {"wire", "card", "ring", "host", "transmit"};
 
 class System : public nic::NicClient {
@@ -33,27 +39,40 @@ class System : public nic::NicClient {
          OutcomeSink& sink)
       : source_(source),
         sink_(sink),
-        entrances_(options.entrances),
-        ports_(distinct(entrances_)),
+        wanted_(sink.wants_packets()),
+        timeline_(options.timeline),
+        has_engine_(std::ranges::any_of(hooks.all(),
+                                        [](const InterfaceHooks::Entry& interface) {
+                                          constexpr auto kOffload = vm::HookPoint::xdp_offload;
+                                          const auto point = static_cast<size_t>(kOffload);
+                                          return (*interface.hooks)[point].attached();
+                                        })),
+        ports_(distinct(options.entrances)),
         environments_(options),
         offload_path_(hooks, offload_costs(options.profile)),
-        wheel_("wheel"),
+        wheel_("wheel", options.exact ? 0 : kQuantum),
         nic_("nic0", options.profile,
              {.lossy = options.lossy,
               .mtu = options.mtu,
-              .ports = static_cast<uint32_t>(ports_.size())},
+              .ports = static_cast<uint32_t>(ports_.size()),
+              .exact = options.exact,
+              .offloads = has_engine_},
              wheel_, *this),
-        host_("host", options.profile, hooks, environments_, wheel_, nic_, ports_,
+        host_("host", options.profile, hooks, environments_, wheel_, nic_, ports_, options.exact,
               [this](std::unique_ptr<nic::Transit> transit) { ended(std::move(transit)); }) {
+    for (const uint32_t ifindex : options.entrances) port_of_source_.push_back(*port_of(ifindex));
     for (Path* path : {&host_.path(), &offload_path_}) {
       path->set_copy_sent(options.copy_sent);
       path->set_socket_received(options.socket_received);
+      path->set_keeps_events(wanted_);
     }
   }
 
   Result<RunSummary> run() {
+    if (timeline_ != nullptr) timeline_->begin(places());
     nic_.start();
     sc_core::sc_start();
+    if (timeline_ != nullptr) timeline_->finish();
     if (nic_.error()) return tl::unexpected(*nic_.error());
     if (wheel_.out_of_time()) {
       return fail(ExitCode::bad_input,
@@ -71,21 +90,31 @@ class System : public nic::NicClient {
   }
 
   Result<std::unique_ptr<nic::Transit>> next_frame() override {
-    traces::Frame frame;
-    const auto got = source_({&frame, 1});
-    if (!got) return tl::unexpected(got.error());
-    if (*got == 0) return nullptr;
+    if (next_frame_ == frames_here_) {
+      const auto got = source_(frames_);
+      if (!got) return tl::unexpected(got.error());
+      if (*got == 0) return nullptr;
+      frames_here_ = *got;
+      next_frame_ = 0;
+    }
     auto traveller = fresh();
-    const uint32_t ifindex = entrances_[frame.source];
-    enter(frame, traveller->packet, traveller->outcome, ifindex);
-    traveller->port = *port_of(ifindex);
-    traveller->arrival = frame.time_ps;
+    traveller->frame = frames_[next_frame_++];
+    traveller->port = traveller->in_port = port_of_source_[traveller->frame.source];
+    traveller->arrival = traveller->frame.time_ps;
+    if (timeline_ != nullptr) timeline_->came(traveller->arrival);
     return traveller;
   }
 
-  nic::Offloaded offload(nic::Transit& transit, nic::Picoseconds now) override {
+  void taken_in(nic::Transit& transit) override {
     auto& traveller = static_cast<Traveller&>(transit);
-    traveller.outcome.queue = traveller.packet.rx_queue_index;
+    enter(traveller.frame, traveller.packet, traveller.outcome, ports_[traveller.port]);
+    traveller.outcome.queue = traveller.steering.queue;
+    traveller.entered = true;
+  }
+
+  nic::Offloaded offload(nic::Transit& transit, nic::Picoseconds now) override {
+    if (!has_engine_) return {};
+    auto& traveller = static_cast<Traveller&>(transit);
     if (!offload_path_.attached(vm::HookPoint::xdp_offload, traveller.packet.ifindex)) return {};
     Way way{traveller.packet, environments_.offload_of_queue(traveller.packet.rx_queue_index),
             traveller.outcome, now};
@@ -97,7 +126,7 @@ class System : public nic::NicClient {
       if (sends) transit.port = *port;
       result.way = sends ? nic::Offloaded::Way::transmit : nic::Offloaded::Way::drop;
     }
-    result.instructions = traveller.outcome.events.back().result.instructions;
+    result.work = way.work;
     return result;
   }
 
@@ -109,7 +138,14 @@ class System : public nic::NicClient {
   void lost(std::unique_ptr<nic::Transit> transit, nic::NicDrop reason,
             nic::Picoseconds now) override {
     auto& traveller = static_cast<Traveller&>(*transit);
-    traveller.outcome.queue = traveller.packet.rx_queue_index;
+    if (!traveller.entered) {
+      if (!wanted_ && timeline_ == nullptr) {
+        tally_.add_drop(reason_of(reason), now);
+        idle_.push_back(std::unique_ptr<Traveller>(static_cast<Traveller*>(transit.release())));
+        return;
+      }
+      taken_in(traveller);
+    }
     drop(traveller.outcome, reason_of(reason), now);
     ended(std::move(transit));
   }
@@ -142,6 +178,8 @@ class System : public nic::NicClient {
     auto traveller = std::move(idle_.back());
     idle_.pop_back();
     traveller->received = traveller->ready = traveller->taken = traveller->left = 0;
+    traveller->engine = traveller->to_host = traveller->from_host = traveller->wire_out = {};
+    traveller->entered = false;
     return traveller;
   }
 
@@ -157,20 +195,79 @@ class System : public nic::NicClient {
     }
   }
 
+  // The places of a timeline: two for each port, three of the card, two for each queue, the CPUs.
+  std::vector<Place> places() const {
+    std::vector<Place> all;
+    for (size_t i = 0; i < ports_.size(); ++i) {
+      all.push_back({fmt::format("port {} rx", i)});
+      all.push_back({fmt::format("port {} tx", i)});
+    }
+    for (const char* name : {"offload engine", "PCIe to host", "PCIe to NIC"}) {
+      all.push_back({name});
+    }
+    for (uint32_t i = 0; i < nic_.queues(); ++i) {
+      all.push_back({fmt::format("rx queue {}", i), true});
+      all.push_back({fmt::format("ring {}", i), true});
+    }
+    for (size_t i = 0; i < environments_.cores.size(); ++i) {
+      all.push_back({fmt::format("cpu {}", i)});
+    }
+    return all;
+  }
+
+  void tell(const Traveller& t) {
+    const auto card = static_cast<uint32_t>(2 * ports_.size());
+    const uint32_t queue = t.in_port * nic_.queues_a_port() + t.steering.queue;
+    const uint32_t stores = card + 3 + 2 * queue;
+    const uint32_t cpus = card + 3 + 2 * nic_.queues();
+    stays_.clear();
+    const auto add = [this](uint32_t place, const nic::Transit::Service& service) {
+      stays_.push_back({place, service.begin, service.end});
+    };
+    add(2 * t.in_port, t.wire);
+    const Outcome& outcome = t.outcome;
+    if (t.received != 0) {
+      const nic::Picoseconds leaves = t.ready != 0 ? t.to_host.end : outcome.end_ps;
+      stays_.push_back({stores, t.received, leaves});
+    }
+    add(card, t.engine);
+    add(card + 1, t.to_host);
+    if (t.taken != 0) {
+      stays_.push_back({stores + 1, t.ready, t.taken});
+      const uint32_t cpu = environments_.of_queue(t.steering.queue).cpu;
+      stays_.push_back({cpus + cpu, t.taken, t.left != 0 ? t.left : outcome.end_ps});
+    }
+    add(card + 2, t.from_host);
+    add(2 * t.port + 1, t.wire_out);
+    const std::string_view label = outcome.end == End::delivered ? "delivered"
+                                   : outcome.end == End::transmitted
+                                       ? "transmitted"
+                                       : drop_reason_name(outcome.reason);
+    timeline_->ended(outcome.packet_id, stays_, label.data());
+  }
+
   void ended(std::unique_ptr<nic::Transit> transit) {
     std::unique_ptr<Traveller> traveller(static_cast<Traveller*>(transit.release()));
     Outcome& outcome = traveller->outcome;
     outcome.arrival_ps = traveller->arrival;
     tally_.add(outcome);
     if (outcome.end != End::dropped) add_stages(*traveller);
-    sink_.done(traveller->packet, outcome);
+    if (timeline_ != nullptr) tell(*traveller);
+    if (wanted_) sink_.done(traveller->packet, outcome);
     idle_.push_back(std::move(traveller));
   }
 
   const FrameSource& source_;
   OutcomeSink& sink_;
-  std::vector<uint32_t> entrances_;  // by Frame::source
-  std::vector<uint32_t> ports_;      // the interface of each port
+  bool wanted_;  // somebody looks at each packet
+  Timeline* timeline_;
+  std::vector<Timeline::Stay> stays_;     // of one packet
+  bool has_engine_;                       // a program runs on the card
+  std::vector<uint32_t> ports_;           // the interface of each port
+  std::vector<uint32_t> port_of_source_;  // by Frame::source
+  std::array<traces::Frame, 32> frames_;
+  size_t frames_here_ = 0;
+  size_t next_frame_ = 0;
   Environments environments_;
   Path offload_path_;
   Tally tally_;

@@ -30,7 +30,8 @@ double utilisation(const nic::Resource& resource, uint64_t simulated_ns) {
   const double share = resource.kind == nic::Resource::Kind::store
                            ? mean_packets(resource, simulated_ns) /
                                  static_cast<double>(std::max<uint64_t>(resource.capacity, 1))
-                           : static_cast<double>(resource.busy) / picoseconds(simulated_ns);
+                           : static_cast<double>(resource.busy) / picoseconds(simulated_ns) /
+                                 static_cast<double>(resource.servers);
   return std::min(share, 1.0);
 }
 

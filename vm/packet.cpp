@@ -12,6 +12,7 @@
 #include <cstring>
 #include <memory>
 #include <type_traits>
+#include <utility>
 
 #include "vm/checksum.h"
 
@@ -23,6 +24,17 @@ namespace {
 constexpr uint32_t kHeadroomUnit = 64;
 constexpr uint32_t kSpareTailroom = 128;
 
+// By 16 bytes at a time: of one memset of a few hundred GCC makes `rep stos`, slow to start.
+template <size_t kBytes>
+void zero(uint8_t* at) {
+  constexpr size_t kUnit = 16;
+  [at]<size_t... kUnits>(std::index_sequence<kUnits...>) {
+    (std::memset(at + kUnits * kUnit, 0, kUnit), ...);
+  }
+  (std::make_index_sequence<kBytes / kUnit>());
+  std::memset(at + kBytes / kUnit * kUnit, 0, kBytes % kUnit);
+}
+
 // Every packet comes by here: as bytes, since compilers clear member by member. Fresh ones are
 // zero.
 void clear(SkbFields& skb) {
@@ -30,9 +42,9 @@ void clear(SkbFields& skb) {
   constexpr size_t kOptions = offsetof(SkbFields, tunnel) + offsetof(Tunnel, options);
   constexpr size_t kBehind = kOptions + sizeof(Tunnel::options);
   auto* bytes = reinterpret_cast<uint8_t*>(&skb);
-  std::memset(bytes, 0, kOptions);
+  zero<kOptions>(bytes);
   skb.tunnel.options.clear();
-  std::memset(bytes + kBehind, 0, sizeof(SkbFields) - kBehind);
+  zero<sizeof(SkbFields) - kBehind>(bytes + kBehind);
 }
 
 }  // namespace

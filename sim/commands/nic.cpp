@@ -38,7 +38,8 @@ Json to_json(const nic::NicProfile& profile) {
   for (const nic::ProfileRow& row : nic::profile_rows()) {
     const nic::Quantity& quantity = profile.*row.field;
     json["values"].push_back({{"name", fmt::format("{}.{}", row.table, row.key)},
-                              {"value", quantity.value},
+                              {"value", row.choices.empty() ? Json(quantity.value)
+                                                            : Json(row.choices[quantity.whole()])},
                               {"origin", nic::origin_name(quantity.origin)},
                               {"source", quantity.source},
                               {"meaning", row.meaning},

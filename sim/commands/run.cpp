@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <iterator>
 
+#include "nic/core_model.h"
 #include "nic/profile.h"
 #include "sim/attachment.h"
 #include "sim/captures.h"
@@ -27,6 +28,7 @@
 #include "sim/run.h"
 #include "sim/sockets.h"
 #include "sim/system.h"
+#include "sim/timeline_files.h"
 #include "sim/untimed.h"
 #include "traces/output_file.h"
 #include "traces/player.h"
@@ -90,6 +92,14 @@ uint64_t half_of_memory() {
   const long page = sysconf(_SC_PAGESIZE);
   return pages <= 0 || page <= 0 ? UINT64_MAX
                                  : static_cast<uint64_t>(pages) / 2 * static_cast<uint64_t>(page);
+}
+
+// Whether a program runs on the card's engine, whose cores say what its instructions take.
+bool attaches_to_card(const AttachRequest& request) {
+  return std::ranges::any_of(request.attach, [](const std::string& attach) {
+    const std::string place = attach.substr(0, attach.find('='));
+    return place.ends_with(vm::hook_name(vm::HookPoint::xdp_offload));
+  });
 }
 
 // Why --threads is not followed, a clause; empty if it is.
@@ -171,6 +181,18 @@ Result<ExitCode> run(const RunArguments& a, const std::string& command) {
                 "--rate and --untimed exclude each other: without the timing "
                 "model the capture's timestamps are the clock");
   }
+  if (a.untimed && a.accuracy == "exact") {
+    return fail(ExitCode::usage,
+                "--accuracy exact and --untimed exclude each other: without the timing model no "
+                "time is modelled");
+  }
+  if (a.untimed && (!a.trace.empty() || !a.wave.empty())) {
+    return fail(
+        ExitCode::usage,
+        "{} and --untimed exclude each other: without the timing model no part works at any "
+        "time",
+        a.trace.empty() ? "--wave" : "--trace");
+  }
   if (a.loops == 0) return fail(ExitCode::usage, "--loop 0: give at least 1");
   if (a.threads == 0) return fail(ExitCode::usage, "--threads 0: give at least 1");
   if (a.threads > 1 && !a.untimed) {
@@ -203,9 +225,13 @@ Result<ExitCode> run(const RunArguments& a, const std::string& command) {
   const std::unique_ptr<vm::Engine> engine = make_engine(a.engine);
   auto network = read_network(a.networks);
   if (!network) return tl::unexpected(network.error());
-  vm::Kernel kernel(
-      *engine,
-      {.possible_cpus = profile->cores.whole(), .seed = a.seed, .network = std::move(*network)});
+  vm::KernelOptions machine{
+      .possible_cpus = profile->cores.whole(), .seed = a.seed, .network = std::move(*network)};
+  const std::shared_ptr<const nic::CoreModel> core = nic::make_core_model(*profile);
+  if (!a.untimed && attaches_to_card(request)) {
+    machine.cost_model = [core](const vm::Program& program) { return core->costs(program); };
+  }
+  vm::Kernel kernel(*engine, machine);
   if (!a.bpffs.empty()) {
     if (auto kept = kernel.keep_pins_in(a.bpffs); !kept) return tl::unexpected(kept.error());
   }
@@ -272,6 +298,7 @@ Result<ExitCode> run(const RunArguments& a, const std::string& command) {
       .seed = a.seed,
       .mtu = a.mtu,
       .lossy = !a.rate.empty(),
+      .exact = a.accuracy == "exact",
       .counts_runs = kernel.stats_enabled(),
       .trace = [](std::string_view line) { fmt::print(stderr, "trace: {}\n", line); }};
   if (*events != nullptr) {
@@ -303,6 +330,9 @@ Result<ExitCode> run(const RunArguments& a, const std::string& command) {
           a.threads, most, profile->queues.whole(), profile->cores.whole()));
     }
   }
+  const auto timeline_files = TimelineFiles::create(a.trace, a.wave);
+  if (!timeline_files) return tl::unexpected(timeline_files.error());
+  options.timeline = (*timeline_files)->timeline();
   const auto start = std::chrono::steady_clock::now();
   auto summary = a.untimed ? run_untimed(source, attachments->hooks, options, *departures)
                            : run_timed(source, attachments->hooks, options, *departures);
@@ -336,6 +366,10 @@ Result<ExitCode> run(const RunArguments& a, const std::string& command) {
   if (auto finished = departures->finish(); !finished) return tl::unexpected(finished.error());
   std::ranges::copy(departures->paths(), std::back_inserter(written));
   if (auto finished = sockets->finish(); !finished) return tl::unexpected(finished.error());
+  if (auto finished = (*timeline_files)->finish(); !finished) {
+    return tl::unexpected(finished.error());
+  }
+  std::ranges::copy((*timeline_files)->paths(), std::back_inserter(written));
   std::ranges::copy(sockets->paths(), std::back_inserter(written));
   if (events_file != nullptr) {
     if (auto finished = events_file->finish(); !finished) return tl::unexpected(finished.error());

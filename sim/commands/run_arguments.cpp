@@ -2,7 +2,6 @@
 // Test: tests/sim/run_command_test.cpp, tests/sim/command_malformed_test.cpp.
 #include "sim/commands/run_arguments.h"
 
-
 #include "sim/commands/options.h"
 
 namespace xnic::sim {
@@ -68,6 +67,11 @@ void describe(CLI::App& app, RunArguments& a) {
                  "CPU; same results if programs keep state by flow or by CPU")
       ->type_name("N")
       ->check(unsigned_number());
+  app.add_option("--accuracy", a.accuracy,
+                 "of the timing model: exact gives every packet events of its own, fast moves "
+                 "packets in bursts where nothing has to be decided between them")
+      ->check(CLI::IsMember({"exact", "fast"}))
+      ->capture_default_str();
   app.add_option("--rate", a.rate,
                  "send at this pace, all captures together, and let drops be real")
       ->type_name("10Gbps|14.88Mpps|100%");
@@ -88,6 +92,14 @@ void describe(CLI::App& app, RunArguments& a) {
   app.add_option("-o,--output", a.output,
                  "write verdicts.pcapng, packets.ndjson and report.json there")
       ->type_name("DIR");
+  app.add_option("--trace", a.trace,
+                 "write what each part of the model did there, packet by packet, for "
+                 "ui.perfetto.dev")
+      ->type_name("FILE");
+  app.add_option("--wave", a.wave,
+                 "write how full and how busy the parts of the model were in this window of "
+                 "simulated time, as a VCD file")
+      ->type_name("START:END=FILE.vcd");
   app.add_option("--dump-maps", a.dump_maps,
                  "write all maps there after the run, for xnic map and --map")
       ->type_name("FILE.json");

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "vm/result.h"
@@ -27,9 +28,12 @@ struct RunArguments {
   uint64_t seed = 0;
   uint32_t mtu = 0;
   uint32_t threads = 1;
+  std::string accuracy = "fast";
   std::string engine = "jit";
   std::string bpffs;
   std::string output;
+  std::string trace;
+  std::string wave;  // START:END=FILE
   std::string dump_maps;
   bool untimed = false;
   bool strict = false;

@@ -26,10 +26,15 @@ class Bench : public NicClient {
   Result<std::unique_ptr<Transit>> next_frame() override {
     if (given_ == frames_) return nullptr;
     auto transit = std::make_unique<Transit>();
-    transit->packet.assign(std::vector<uint8_t>(bytes_, 1));
-    transit->packet.id = given_ + 1;
+    frame_.assign(bytes_, 1);
+    transit->frame.bytes = frame_;
+    transit->frame.id = given_ + 1;
     transit->arrival = given_++ * gap_;
     return transit;
+  }
+  void taken_in(Transit& transit) override {
+    transit.packet.assign(transit.frame.bytes);
+    transit.packet.id = transit.frame.id;
   }
   Offloaded offload(Transit&, Picoseconds) override { return offloaded; }
   void offload_dropped(std::unique_ptr<Transit>, Picoseconds now) override {
@@ -52,6 +57,7 @@ class Bench : public NicClient {
   uint64_t given_ = 0;
   Picoseconds gap_ = 0;
   uint32_t bytes_ = 60;
+  std::vector<uint8_t> frame_;
 
  public:
   Nic nic;
@@ -109,7 +115,7 @@ TEST(Nic, FramesThatTheMacRefusesDoNotReachTheRing) {
 TEST(Nic, WhatTheOffloadEngineSendsBackLeavesAtItsPaceWithoutTheHost) {
   ASSERT_TRUE(prepare_systemc());
   Bench bench({});
-  bench.offloaded = {.ran = true, .way = Offloaded::Way::transmit, .instructions = 50};
+  bench.offloaded = {.ran = true, .way = Offloaded::Way::transmit, .work = {.instructions = 50}};
   bench.run(10'000, 0);
   EXPECT_EQ(bench.transmitted, 10'000u);
   EXPECT_EQ(bench.interrupts, 0u);
