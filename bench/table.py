@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple, Optional
 
+import line
+
 KERNEL = "kernel"
 IMAGE = "kernel's machine code"
 CLANG = "clang -O2"
@@ -100,6 +102,10 @@ ROWS = [
     timed("offloaded, 10 GbE", "offload_10g", 66.7),
     timed("offloaded, 100 GbE", "offload_100g", 66.7),
     timed("an interrupt a packet", "own_pace", 250),
+    Row("DPDK net_null, XDP_DROP", "testpmd rxonly", "testpmd/rxonly", "line/drop",
+        most_times=1.0526),
+    Row("DPDK net_null, XDP_TX, MAC swap", "testpmd macswap", "testpmd/macswap", "line/swap",
+        most_times=1.0526),
 ]
 
 # Binary, and which of its benchmarks the table needs.
@@ -164,6 +170,8 @@ def measure(build, options):
             for run in json.load(open(out.name))["benchmarks"]:
                 if run.get("run_type", "iteration") == "iteration":
                     measured.add(run)
+    print("bench: xnic line", file=sys.stderr)
+    line.measure(build, measured.figures, measured.errors)
     return measured
 
 
