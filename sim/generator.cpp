@@ -19,7 +19,7 @@ namespace xnic::sim {
 namespace {
 
 constexpr size_t kBurst = 32;
-constexpr uint32_t kThread = 0;  // at the ports
+constexpr uint32_t kThread = 0;          // at the ports
 constexpr uint32_t kShortestFrame = 64;  // FCS counted
 constexpr uint32_t kLongestFrame = 1518;
 constexpr uint16_t kFlows = 256;
@@ -196,7 +196,8 @@ TrialResult Generator::run(const TrialOptions& options, const std::atomic<bool>&
     now = nic::cycles_now();
   }
   result.seconds = static_cast<double>(now - start) / cycles_a_second;
-  for (auto last = Clock::now(); result.received < result.sent && Clock::now() - last < kSilence && !stop;) {
+  for (auto last = Clock::now();
+       result.received < result.sent && Clock::now() - last < kSilence && !stop;) {
     if (receive(options, seen, result, latencies, picoseconds_a_cycle) != 0) last = Clock::now();
   }
   result.latency = latencies.summary();

@@ -1,11 +1,10 @@
-// The host's CPUs. A poll takes up to its weight of packets, in one go unless the run is exact, on a
-// clock of its own that starts at the poll and grows with each packet's costs; what others see of it
-// (descriptors posted, packets to send, as drivers ring one doorbell a poll) happens when the clock
-// gets there.
-// It leaves out: the interrupt's own CPU time, softirq budgets across queues, ksoftirqd, caches,
-// and other load. Programs on different CPUs interleave at the grain of polls. Timers of programs
-// fire at their time by the programs' clock, but take their CPU only when its next packet comes.
-// Test: tests/sim/system_test.cpp.
+// The host's CPUs. A poll takes up to its weight of packets, in one go unless the run is exact, on
+// a clock of its own that starts at the poll and grows with each packet's costs; what others see of
+// it (descriptors posted, packets to send, as drivers ring one doorbell a poll) happens when the
+// clock gets there. It leaves out: the interrupt's own CPU time, softirq budgets across queues,
+// ksoftirqd, caches, and other load. Programs on different CPUs interleave at the grain of polls.
+// Timers of programs fire at their time by the programs' clock, but take their CPU only when its
+// next packet comes. Test: tests/sim/system_test.cpp.
 #include "sim/host.h"
 
 #include <fmt/format.h>

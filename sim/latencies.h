@@ -18,8 +18,8 @@ struct LatencySummary {
   uint64_t maximum_ps = 0;
 };
 
-// Counts times in buckets of a 128th of their magnitude (log-linear, error below 0.8 %), so that a run of any length needs the same
-// memory.
+// Counts times in buckets of a 128th of their magnitude (log-linear, error below 0.8 %), so that a
+// run of any length needs the same memory.
 class Latencies {
  public:
   void add(uint64_t picoseconds);

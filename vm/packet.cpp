@@ -320,7 +320,8 @@ Packet::PointerOffsets Packet::pointer_offsets() {
     return static_cast<uint32_t>(reinterpret_cast<const char*>(&pointer) -
                                  reinterpret_cast<const char*>(&packet));
   };
-  return {offset(packet.buffer_), offset(packet.data_meta_), offset(packet.data_), offset(packet.data_end_)};
+  return {offset(packet.buffer_), offset(packet.data_meta_), offset(packet.data_),
+          offset(packet.data_end_)};
 }
 
 void Packet::expand(uint32_t more_headroom, uint32_t more_tailroom) {
