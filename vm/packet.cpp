@@ -71,7 +71,8 @@ void Packet::borrow(uint8_t* hard_start, uint32_t length, std::span<const uint8_
   buffer_size_ = kFrameSize;
   data_ = data_meta_ = buffer_ + kHeadroom;
   data_end_ = data_ + length;
-  fragments_.assign(rest.begin(), rest.end());
+  fragments_.clear();
+  if (!rest.empty()) fragments_.assign(rest.begin(), rest.end());
   begin();
 }
 

@@ -125,6 +125,7 @@ bool MbufPort::lay_out(rte_mbuf* mbuf, const vm::Packet& packet) {
   }
   mbuf->data_len = static_cast<uint16_t>(placed);
   mbuf->pkt_len = mbuf->data_len;
+  if (placed == linear.size() && packet.fragments().empty()) return true;
   const auto append = [&](std::span<const uint8_t> rest) {
     rte_mbuf* last = rte_pktmbuf_lastseg(mbuf);
     while (!rest.empty()) {
