@@ -140,7 +140,6 @@ class Line::Worker {
   Environments environments_;
   std::optional<HookCopies> hooks_;
   std::optional<Path> path_;
-  uint64_t generation_ = 0;
   nic::Rss rss_;
 
   std::array<vm::Packet, kMostBurst> packets_;
@@ -173,8 +172,6 @@ Line::Worker::Worker(Line& line, uint32_t thread)
 
 void Line::Worker::take_programs() {
   const std::lock_guard lock(line_.hooks_mutex_);
-  generation_ = line_.generation_.load(std::memory_order_relaxed);
-  if (hooks_) hooks_->report();
   hooks_.emplace(line_.hooks_);
   path_.emplace(hooks_->hooks(), PathCosts());
   path_->set_keeps_events(false);
@@ -199,10 +196,10 @@ void Line::Worker::work() {
     if (!line_.error_) line_.error_ = entered.error();
     line_.stopping_ = true;
   }
+  take_programs();
   uint64_t drain_until = UINT64_MAX;
   bool polls = true;
   for (uint64_t before = nic::cycles_now();;) {
-    if (line_.generation_.load(std::memory_order_acquire) != generation_) take_programs();
     bool any = take_handed_over();
     if (polls) {
       for (Source& source : sources_) any = poll(source) || any;
@@ -230,7 +227,7 @@ void Line::Worker::work() {
     }
   }
   shared_.publish(counted_);
-  if (hooks_) {
+  {
     const std::lock_guard lock(line_.hooks_mutex_);
     hooks_->report();
   }

@@ -63,13 +63,6 @@ class Line {
   Line& operator=(const Line&) = delete;
 
   void start();
-  // Changes the programs at the hooks: each thread runs the new ones from its next burst on.
-  template <class Change>
-  void change(Change change_hooks) {
-    const std::lock_guard lock(hooks_mutex_);
-    change_hooks();
-    generation_.fetch_add(1, std::memory_order_release);
-  }
   // False once all threads have ended by themselves: by the limit of packets, or because all ports
   // read files and those are at their ends.
   bool running() const { return at_work_.load(std::memory_order_acquire) != 0; }
@@ -94,7 +87,6 @@ class Line {
   std::vector<std::unique_ptr<Worker>> workers_;
 
   std::mutex hooks_mutex_;
-  std::atomic<uint64_t> generation_ = 1;
   std::atomic<bool> stopping_ = false;
   std::atomic<uint32_t> at_work_ = 0;
   std::atomic<uint32_t> polling_ = 0;  // threads that still take frames from ports

@@ -77,8 +77,10 @@ uint64_t PerfettoTrace::track(uint32_t place, uint32_t lane) {
   return uuid;
 }
 
-void PerfettoTrace::served(uint32_t place, uint32_t lane, nic::Picoseconds time, uint64_t packet,
-                           const char* label, bool last) {
+// An event of this type on a track; `fill` adds what else it says.
+template <class Fill>
+void PerfettoTrace::write_event(uint32_t place, uint32_t lane, nic::Picoseconds time, int32_t type,
+                                Fill fill) {
   const uint64_t uuid = track(place, lane);
   scratch_.clear();
   protozero::pbf_writer writer(scratch_);
@@ -86,45 +88,33 @@ void PerfettoTrace::served(uint32_t place, uint32_t lane, nic::Picoseconds time,
   writer.add_uint32(trace_packet::kSequence, kOurSequence);
   {
     protozero::pbf_writer event(writer, trace_packet::kTrackEvent);
-    event.add_enum(track_event::kType, track_event::slice_begin);
+    event.add_enum(track_event::kType, type);
     event.add_uint64(track_event::kTrack, uuid);
+    fill(event);
+  }
+  write(scratch_);
+}
+
+void PerfettoTrace::served(uint32_t place, uint32_t lane, nic::Picoseconds time, uint64_t packet,
+                           const char* label, bool last) {
+  write_event(place, lane, time, track_event::slice_begin, [&](protozero::pbf_writer& event) {
     event.add_string(track_event::kName, label);
     event.add_fixed64(last ? track_event::kLastOfFlow : track_event::kFlow, packet);
     protozero::pbf_writer annotation(event, track_event::kDebugAnnotation);
     annotation.add_string(debug_annotation::kName, "packet");
     annotation.add_uint64(debug_annotation::kUnsigned, packet);
-  }
-  write(scratch_);
+  });
 }
 
 void PerfettoTrace::idle(uint32_t place, uint32_t lane, nic::Picoseconds time) {
-  const uint64_t uuid = track(place, lane);
-  scratch_.clear();
-  protozero::pbf_writer writer(scratch_);
-  writer.add_uint64(trace_packet::kTimestamp, time / nic::kPicosecondsPerNanosecond);
-  writer.add_uint32(trace_packet::kSequence, kOurSequence);
-  {
-    protozero::pbf_writer event(writer, trace_packet::kTrackEvent);
-    event.add_enum(track_event::kType, track_event::slice_end);
-    event.add_uint64(track_event::kTrack, uuid);
-  }
-  write(scratch_);
+  write_event(place, lane, time, track_event::slice_end, [](protozero::pbf_writer&) {});
 }
 
 void PerfettoTrace::level(uint32_t place, nic::Picoseconds time, uint32_t packets) {
   if (!places_[place].store) return;
-  const uint64_t uuid = track(place, 0);
-  scratch_.clear();
-  protozero::pbf_writer writer(scratch_);
-  writer.add_uint64(trace_packet::kTimestamp, time / nic::kPicosecondsPerNanosecond);
-  writer.add_uint32(trace_packet::kSequence, kOurSequence);
-  {
-    protozero::pbf_writer event(writer, trace_packet::kTrackEvent);
-    event.add_enum(track_event::kType, track_event::counter);
-    event.add_uint64(track_event::kTrack, uuid);
+  write_event(place, 0, time, track_event::counter, [&](protozero::pbf_writer& event) {
     event.add_int64(track_event::kCounterValue, packets);
-  }
-  write(scratch_);
+  });
 }
 
 void PerfettoTrace::write(const std::string& packet) {

@@ -33,6 +33,8 @@ class PerfettoTrace : public TimelineSink {
   explicit PerfettoTrace(std::unique_ptr<traces::OutputFile> file) : file_(std::move(file)) {}
   // A track's identity; a lane's track is described when it is first used.
   uint64_t track(uint32_t place, uint32_t lane);
+  template <class Fill>
+  void write_event(uint32_t place, uint32_t lane, nic::Picoseconds time, int32_t type, Fill fill);
   void write(const std::string& packet);
 
   std::unique_ptr<traces::OutputFile> file_;
