@@ -29,6 +29,7 @@ enum class Type : uint8_t {
   function,       // a callback
   dynptr,         // a dynptr that may not be written to; or, as a slot, a part of one
   kernel_object,  // somewhere in an object of the kernel, of which nothing may be accessed
+  local_object,   // in an object of the program
   socket_common,  // what all sockets have
   socket,         // a full socket
   tcp_socket,
@@ -53,8 +54,10 @@ struct Register {
   uint32_t id = 0;          // equal ids: equal numbers, NULL together, same packet offset
   uint32_t reference = 0;   // what must be released; 0: nothing
   uint32_t map_id = 0;      // which inner map; 0 for a map that an instruction names
-  uint32_t subprogram = 0;  // of a function
+  uint32_t target = 0;      // of a function: its number; of a local object: the id of its type
   DynptrKind dynptr_kind = DynptrKind::none;
+  bool non_owning = false;  // of a local object: may be used while the lock is held
+  bool rcu = false;         // while nothing is freed
   uint32_t dynptr = 0;  // its id; of memory: of the dynptr that led there
   const MapSpec* map = nullptr;
   Bounds number;
