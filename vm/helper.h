@@ -16,7 +16,7 @@ namespace xnic::vm {
 enum class Argument : uint8_t {
   none,
   any,                   // any initialised value; of kfuncs, a number
-  ignored,               // any initialised value, of kfuncs, too
+  ignored,               // whatever is there, of kfuncs
   struct_id,             // the constant id of a struct in the kernel's types
   context,               // the program's context, unmodified
   function,              // a callback: the index of the first instruction of a static function

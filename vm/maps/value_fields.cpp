@@ -213,7 +213,8 @@ int check_map_btf(const std::shared_ptr<const Btf>& types_blob, MapSpec& spec) {
   if (value == nullptr) return -EINVAL;
 
   // Of fields that are against the rules Linux says nothing here: the value has none.
-  ValueFields fields(find_fields(types, value, FieldsOf::map_value).value_or({}), types_blob);
+  const auto found = find_fields(types, value, FieldsOf::map_value);
+  ValueFields fields(found.value_or(std::vector<SpecialField>()), types_blob);
   if (!fields.empty()) {
     if ((spec.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)) != 0) return -EACCES;
     for (const SpecialField& field : fields.all()) {

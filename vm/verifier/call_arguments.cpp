@@ -79,9 +79,10 @@ Verdict Call::require() {
 
 Verdict Call::require_argument(uint32_t position) {
   const uint32_t number = position + 1;
+  const Argument kind = helper_.arguments[position];
+  if (kind == Argument::ignored) return {};
   if (Verdict v = require_initialised(env_, number)) return v;
   Register& r = env_.reg(number);
-  const Argument kind = helper_.arguments[position];
   if (r.reference != 0) reference_ = r.reference;
   switch (kind) {
     case Argument::none:
