@@ -203,7 +203,7 @@ uint32_t Translator::lookup(uint32_t index, const vm::Helper& helper) {
 uint32_t Translator::lookup_values(uint32_t index, const vm::DirectLookup& direct,
                                    const vm::Map& map, const vm::Proof::Call& known) {
   const bpf_insn& question = insns_[index + 1];
-  const bool asks = !counts_ && only_follows(index + 1) && question.dst_reg == 0 &&
+  const bool asks = !annotates_ && only_follows(index + 1) && question.dst_reg == 0 &&
                     question.imm == 0 && reaches(index + 2) && reaches(target(index + 1));
   const bool leaves_if_null = asks && question.code == (BPF_JMP | BPF_JEQ | BPF_K);
   const bool leaves_if_found = asks && question.code == (BPF_JMP | BPF_JNE | BPF_K);

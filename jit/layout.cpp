@@ -30,6 +30,7 @@ Layout measure() {
   return {.packet = offset_of_pointer(invocation, &packet),
           .environment = offset_of_pointer(invocation, &environment),
           .instructions = offset_in(invocation, invocation.instructions),
+          .cost = offset_in(invocation, invocation.cost),
           .callbacks = offset_in(invocation, invocation.callbacks),
           .now_ns = offset_in(environment, environment.now_ns),
           .cpu = offset_in(environment, environment.cpu),

@@ -18,6 +18,7 @@ struct Layout {
   int32_t packet;        // of the packet's address in vm::Invocation
   int32_t environment;   // of the environment's address
   int32_t instructions;  // in vm::Invocation
+  int32_t cost;
   int32_t callbacks;
   int32_t now_ns;  // in vm::Environment
   int32_t cpu;

@@ -45,6 +45,8 @@ Translator::Translator(const vm::Program& program, const JitOptions& options,
       type_(*vm::find_program_type(program.type())),
       insns_(program.instructions()),
       counts_(options.counts),
+      costs_(program.costs()),
+      annotates_(counts_ || !costs_.empty()),
       most_code_bytes_(options.most_code_bytes),
       parts_(parts),
       entries_(functions),
@@ -76,15 +78,13 @@ Result<Translation> Translator::run() {
         continue;
       }
       if (labels_[i].isValid()) {
-        if (!counts_ && begins_loop_[i] != 0) {
+        if (!annotates_ && begins_loop_[i] != 0) {
           a_.align(asmjit::AlignMode::kCode, kLoopAlignment);
         }
         a_.bind(labels_[i]);
       }
       begin_part(i, i);
-      if (counts_ && labels_[i].isValid()) {
-        a_.add(x86::qword_ptr(kInvocation, layout_.instructions), Imm(block_length(i)));
-      }
+      if (annotates_ && labels_[i].isValid()) annotate_block(i);
       i = instruction(i);
       if (parts_ != nullptr) parts_->back().end = i;
       if (a_.offset() > most_code_bytes_) {
@@ -113,7 +113,7 @@ void Translator::survey() {
   const std::span<const vm::Proof::Function> proofs = program_.proof().functions;
   // Where runs are counted, a function may have to end one from any depth.
   needs_run_ = (counts_ && subprograms.size() > 1) || has_maps_of_maps(program_);
-  needs_invocation_ = counts_;
+  needs_invocation_ = annotates_;
   for (size_t i = 0; i < subprograms.size(); ++i) {
     Function& function = functions_.emplace_back(
         Function{subprograms[i].start, subprograms[i].end, a_.newLabel(), a_.newLabel()});
@@ -170,29 +170,38 @@ void Translator::find_blocks() {
       labels_[index] = a_.newLabel();
     }
   };
-  if (counts_) {
+  if (annotates_) {
     for (const Function& function : functions_) start_block(function.start);
   }
   for (uint32_t i = 0; i < insns_.size(); ++i) {
     const Kind kind = vm::opcode(insns_[i]).kind;
-    if (!vm::jumps(kind) && !counts_) continue;
+    if (!vm::jumps(kind) && !annotates_) continue;
     if (kind == Kind::unknown || !reaches(i)) continue;
     if (vm::jumps(kind)) {
       start_block(target(i));
       if (target(i) <= i) begins_loop_[target(i)] = 1;
     }
-    if (counts_ && ends_block(insns_[i])) start_block(i + 1);
+    if (annotates_ && ends_block(insns_[i])) start_block(i + 1);
   }
 }
 
-uint32_t Translator::block_length(uint32_t start) const {
-  uint32_t length = 0;
+// Adds up what the block that begins here runs, and what that takes.
+void Translator::annotate_block(uint32_t start) {
+  uint64_t length = 0;
+  uint64_t cost = 0;
   uint32_t at = start;
   do {
     ++length;
+    if (!costs_.empty()) cost += costs_[at];
     at += vm::slots(insns_[at]);
   } while (at < function_->end && reaches(at) && !labels_[at].isValid());
-  return length;
+  const auto add = [this](int32_t member, uint64_t amount) {
+    for (constexpr uint64_t kMost = INT32_MAX; amount != 0; amount -= std::min(amount, kMost)) {
+      a_.add(x86::qword_ptr(kInvocation, member), Imm(std::min(amount, kMost)));
+    }
+  };
+  if (counts_) add(layout_.instructions, length);
+  add(layout_.cost, cost);
 }
 
 void Translator::prologue() {

@@ -51,7 +51,6 @@ class Translator {
     bool loops = false;        // has a counter for may_goto below it
     uint32_t frame_bytes = 0;  // taken from the stack behind what was pushed
   };
-  // Where loops begin is aligned, in code that is made for speed.
   // Where loops begin is aligned, in code that is made for speed: one of 36 bytes that lay in two
   // lines of the cache took twice as long.
   static constexpr uint32_t kLoopAlignment = 64;
@@ -66,7 +65,7 @@ class Translator {
   void survey(Function& function);
   void find_blocks();
   bool ends_block(const bpf_insn& insn) const;
-  uint32_t block_length(uint32_t start) const;
+  void annotate_block(uint32_t start);
   bool reaches(uint32_t index) const { return program_.proof().reaches(index); }
   uint32_t target(uint32_t index) const {
     return static_cast<uint32_t>(int64_t{index} + 1 + vm::jump_distance(insns_[index]));
@@ -157,6 +156,8 @@ class Translator {
   const vm::ProgramType& type_;
   std::span<const bpf_insn> insns_;
   const bool counts_;
+  const std::span<const uint32_t> costs_;  // by instruction slot; may be empty
+  const bool annotates_;                   // blocks add up counts, costs or both
   const uint64_t most_code_bytes_;
   std::vector<CodePart>* const parts_;
   const FunctionEntries& entries_;

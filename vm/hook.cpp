@@ -179,6 +179,7 @@ void Hook::run_one(const std::shared_ptr<const Program>& program, const TcFilter
 
   result.length_out = packet.length();
   result.instructions = invocation.instructions;
+  result.cost = invocation.cost;
   ++counters.runs;
   counters.instructions += invocation.instructions;
   result.fault = invocation.fault.has_value();

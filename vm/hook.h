@@ -39,6 +39,7 @@ struct HookResult {
   uint32_t length_in = 0;    // bytes
   uint32_t length_out = 0;   // bytes
   uint64_t instructions = 0;
+  uint64_t cost = 0;  // Invocation::cost
   bool fault = false;
 };
 

@@ -115,6 +115,7 @@ class Run : public Callbacks {
   uint32_t tail_calls_ = 0;
   std::optional<uint64_t> thrown_{};  // while functions end because of it
   uint64_t count_ = 0;                // instructions so far, kept here while a helper runs
+  uint64_t cost_ = 0;                 // and what they took
   std::vector<std::shared_ptr<const Program>> tail_called_;  // kept alive until the run ends
 };
 
@@ -231,6 +232,7 @@ uint64_t Run::execute() {
   const uint32_t last = run_function(0, r);
   calls_.clean_up(*program_, last);
   invocation_.instructions += count_;
+  invocation_.cost += cost_;
   return r[0];
 }
 
@@ -245,6 +247,7 @@ void Run::execute_callback(uint64_t function, Map& map, std::span<const uint8_t>
   const uint32_t last = run_function(static_cast<uint32_t>(function), r);
   calls_.clean_up(*program_, last);
   invocation_.instructions += count_;
+  invocation_.cost += cost_;
 }
 
 // What the program returns after bpf_throw.
@@ -281,6 +284,7 @@ uint32_t Run::run_function(uint32_t start, uint64_t* r) {
   const Program* const program = program_;
   r[10] = memory_.push_frame();
   const bpf_insn* code = program_->instructions().data();
+  const uint32_t* costs = program_->costs().data();
   uint64_t count = count_;
   uint32_t loops = kMaxLoops;
   uint32_t at = start;
@@ -291,6 +295,7 @@ uint32_t Run::run_function(uint32_t start, uint64_t* r) {
     const bpf_insn insn = code[at];
     ++next;
     ++count;
+    if (costs != nullptr) cost_ += costs[at];
     bool taken = false;
     switch (insn.code) {
       XNIC_ALU(BPF_ADD, add)
@@ -416,6 +421,7 @@ uint32_t Run::run_function(uint32_t start, uint64_t* r) {
         switch (tail_call(at, r)) {
           case TailCall::taken:
             code = program_->instructions().data();
+            costs = program_->costs().data();
             next = 0;
             loops = kMaxLoops;
             memory_.clear_frame();
@@ -448,6 +454,7 @@ uint32_t Run::run_function(uint32_t start, uint64_t* r) {
         const Caller& caller = callers_.back();
         program_ = caller.program;
         code = program_->instructions().data();
+        costs = program_->costs().data();
         next = caller.next;
         loops = caller.loops;
         std::copy(caller.saved.begin(), caller.saved.end(), &r[6]);

@@ -116,6 +116,7 @@ struct Invocation {
   void begin_again() {
     redirect = {};
     instructions = 0;
+    cost = 0;
     fault.reset();
     held_lock = 0;
   }
@@ -126,6 +127,7 @@ struct Invocation {
   std::vector<Clone> clones{};  // made by bpf_clone_redirect, to be sent when the hook has run
   // eBPF instructions executed, ld_imm64 counted once, as every engine counts them.
   uint64_t instructions = 0;
+  uint64_t cost = 0;  // what they took on the core that Program::costs() is of
   std::optional<Fault> fault{};
   uint64_t held_lock = 0;  // address of the bpf_spin_lock that the program holds, 0 for none
   // Set while an engine is in a helper that takes a callback.

@@ -130,6 +130,8 @@ struct KernelOptions {
   // programs that would do harm are loaded too: for tests of what the interpreter checks while it
   // runs them.
   bool verify_values = true;
+  // Asked of every program that is loaded, for Program::costs(). May be empty.
+  CostModel cost_model = {};
 };
 
 // Frames that BPF_PROG_TEST_RUN sent through XDP programs for good (BPF_F_TEST_XDP_LIVE_FRAMES):

@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -39,6 +40,10 @@ struct Subprogram {
   uint32_t end = 0;    // one past the last
   std::string name;    // from BTF; "subprogN" without
 };
+
+// What a core takes for each instruction of a program: by instruction slot, in a unit of the core's
+// own, a call with all that its helper takes.
+using CostModel = std::function<std::vector<uint32_t>(const Program&)>;
 
 // A program made runnable by an engine. One run: r1 is the packet's context; gives r0.
 // A run-time fault is left in the invocation, and the value is then of no meaning.
@@ -85,6 +90,12 @@ class Program : public std::enable_shared_from_this<Program> {
   const std::string& verifier_log() const { return verifier_log_; }
   const Proof& proof() const { return proof_; }
 
+  // What its instructions take on the core that asked for it, by instruction slot; every engine
+  // adds them up in Invocation::cost. Empty where nobody asked: then nothing is added.
+  std::span<const uint32_t> costs() const { return costs_; }
+  // Called before an engine compiles the program.
+  void set_costs(std::vector<uint32_t> costs) { costs_ = std::move(costs); }
+
   const Code& code() const { return *code_; }
   // Called once by the Kernel, before the program is shared.
   void set_code(std::unique_ptr<Code> code) { code_ = std::move(code); }
@@ -110,6 +121,7 @@ class Program : public std::enable_shared_from_this<Program> {
   std::vector<Subprogram> subprograms_;
   std::vector<std::shared_ptr<Map>> maps_;
   std::vector<std::shared_ptr<Map>> bound_maps_;
+  std::vector<uint32_t> costs_;
   std::unique_ptr<Code> code_;
   std::shared_ptr<const Prologue> prologue_;
   mutable uint64_t run_count_ = 0;

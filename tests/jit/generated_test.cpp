@@ -1,6 +1,6 @@
 // Random programs that the verifier lets through, by the interpreter and as machine code, counted
 // and not, on the same random packets and map values at the same addresses: the same answer, bytes,
-// values and instruction counts. Then such programs as machine code and in Linux, by
+// values, instruction counts and costs. Then such programs as machine code and in Linux, by
 // BPF_PROG_TEST_RUN: the same answer, bytes and values. A small number of them usually;
 // XNIC_NIGHTLY=1 in the environment asks for ten million pairs of program and packet of each.
 #include <gtest/gtest.h>
@@ -42,15 +42,22 @@ bool tells_stack_address(const Instructions& code) {
 struct Outcome {
   uint64_t r0 = 0;
   uint64_t instructions = 0;
+  uint64_t cost = 0;
   std::string fault;
   std::vector<uint8_t> packet;
   std::array<Value, kValues> values{};
   bool operator==(const Outcome&) const = default;
 };
 
+std::vector<uint32_t> any_costs(const vm::Program& program) {
+  std::vector<uint32_t> costs(program.instructions().size());
+  for (uint32_t i = 0; i < costs.size(); ++i) costs[i] = i * 2'654'435'761u;
+  return costs;
+}
+
 class Machine {
  public:
-  Machine() : kernel_(interpreter_), host_(kernel_) {}
+  Machine() : kernel_(interpreter_, {.cost_model = any_costs}), host_(kernel_) {}
 
   // Null for a program that is refused.
   std::shared_ptr<const vm::Program> load(const Instructions& program) {
@@ -75,6 +82,7 @@ class Machine {
     Outcome outcome;
     outcome.r0 = code.run(invocation);
     outcome.instructions = invocation.instructions;
+    outcome.cost = invocation.cost;
     if (invocation.fault) outcome.fault = invocation.fault->message;
     outcome.packet = packet_.bytes();
     for (uint32_t key = 0; key < kValues; ++key) {

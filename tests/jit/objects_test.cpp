@@ -1,5 +1,6 @@
 // Every program of tests/bpf, run by the interpreter and as machine code, counted and not, over the
-// same packets: the same answers, bytes, context fields, maps and instruction counts.
+// same packets: the same answers, bytes, context fields, maps, instruction counts and costs, which
+// are as many as instructions where each costs 1.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -57,6 +58,7 @@ class Machine {
   struct Answer {
     uint64_t r0 = 0;
     uint64_t instructions = 0;
+    uint64_t cost = 0;
     std::string fault;
     Bytes bytes;
     std::vector<uint64_t> fields;
@@ -79,6 +81,7 @@ class Machine {
     Answer answer;
     answer.r0 = program.code().run(invocation);
     answer.instructions = invocation.instructions;
+    answer.cost = invocation.cost;
     if (invocation.fault) answer.fault = invocation.fault->message;
     answer.bytes = packet.bytes();
     for (const vm::ContextField& field : vm::find_program_type(program.type())->fields) {
@@ -129,6 +132,9 @@ class Machine {
     vm::KernelOptions options;
     options.possible_cpus = 2;
     options.verify_values = true;
+    options.cost_model = [](const vm::Program& program) {
+      return std::vector<uint32_t>(program.instructions().size(), 1);
+    };
     return options;
   }
 
@@ -157,6 +163,7 @@ TEST_P(Objects, DoTheSameAsMachineCode) {
     for (size_t packet = 0; packet < packets.size(); ++packet) {
       const Machine::Answer wanted = expected.run(i, packets[packet]);
       const Machine::Answer got = counted.run(i, packets[packet]);
+      ASSERT_EQ(wanted.cost, wanted.instructions) << program.name << ", packet " << packet;
       ASSERT_EQ(got.r0, wanted.r0) << program.name << ", packet " << packet;
       ASSERT_EQ(got.instructions, wanted.instructions) << program.name << ", packet " << packet;
       ASSERT_EQ(got, wanted) << program.name << ", packet " << packet;

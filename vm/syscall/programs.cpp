@@ -181,6 +181,7 @@ long prog_load(Kernel& kernel, bpf_attr& attr) {
     rejection.category = category_of(rejection.said);
     return -EINVAL;
   }
+  if (kernel.options().cost_model) program.set_costs(kernel.options().cost_model(program));
   program.set_code(kernel.engine().compile(program));
   program.set_prologue(Prologue::of(program, kernel.engine(), kernel.options().possible_cpus));
   program.load_time_ns = kernel.environment().now_ns;
