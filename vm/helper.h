@@ -58,6 +58,7 @@ enum class Argument : uint8_t {
   local_type,       // the constant id of a struct in the program's own types
   dropped_object,   // an object that the program owns and gives up
   counted_object,   // one that counts its owners
+  ended_object,     // one of the kernel, that was acquired and is given back
   kptr,             // a pointer to an object, in a map's value or in an object
   stored_object,    // what is put there: an object that the program owns and gives up, or NULL
   list_head,        // of a list whose lock is held

@@ -90,13 +90,11 @@ std::string RunCalls::check_field(const Helper& helper, uint32_t number, uint64_
     return field != nullptr;
   };
   const LocalTypes::Object object = RunMemory::object_around(*program_, address);
-  const RunMemory::Value value = object.start != nullptr
-                                     ? RunMemory::Value{}
-                                     : memory_.value_around(*program_, address);
-  const bool is_there =
-      object.start != nullptr
-          ? holds(*object.fields, reinterpret_cast<uintptr_t>(object.start))
-          : value.map != nullptr && holds(value.map->spec().fields, value.start);
+  const RunMemory::Value value =
+      object.start != nullptr ? RunMemory::Value{} : memory_.value_around(*program_, address);
+  const bool is_there = object.start != nullptr
+                            ? holds(*object.fields, reinterpret_cast<uintptr_t>(object.start))
+                            : value.map != nullptr && holds(value.map->spec().fields, value.start);
   if (!is_there) {
     return fmt::format("gives {} no {} in r{}, but {}", helper.name, name_of(kind), number + 1,
                        memory_.describe(address));
@@ -258,6 +256,9 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
       return check_object(helper, number, value, false);
     case Argument::counted_object:
       return check_object(helper, number, value, true);
+    case Argument::ended_object:
+      return fmt::format("gives {} no object of the kernel in r{}: there is none here", helper.name,
+                         number + 1);
     case Argument::stored_object:
       return value == 0 ? std::string() : check_object(helper, number, value, false);
     case Argument::kptr:

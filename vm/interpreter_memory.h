@@ -252,7 +252,8 @@ class RunMemory {
     for (const Region& region : lent_) {
       if (region.holds(address, size)) return region.allows(write);
     }
-    if (const LocalTypes::Object object = object_around(program, address); object.start != nullptr) {
+    if (const LocalTypes::Object object = object_around(program, address);
+        object.start != nullptr) {
       return size <= object.size - (address - reinterpret_cast<uintptr_t>(object.start));
     }
     for (const std::shared_ptr<Map>& map : program.maps()) {

@@ -300,6 +300,13 @@ struct bpf_iter_num {
   __u64 __opaque[1];
 } __attribute__((aligned(8)));
 
+/* Of the kernel's own tests. */
+struct prog_test_ref_kfunc {
+  int a;
+  int b;
+  struct prog_test_ref_kfunc* next;
+};
+
 struct bpf_list_head {
   __u64 __opaque[2];
 } __attribute__((aligned(8)));
@@ -337,6 +344,7 @@ KFUNC(void*, bpf_rdonly_cast, const void* obj__ign, u32 btf_id__k)
 KFUNC(void, bpf_throw, u64 cookie)
 KFUNC(void*, bpf_obj_new_impl, u64 local_type_id__k, void* meta__ign)
 KFUNC(void, bpf_obj_drop_impl, void* p__alloc, void* meta__ign)
+KFUNC(void, bpf_kfunc_call_test_release, struct prog_test_ref_kfunc* p)
 KFUNC(void*, bpf_refcount_acquire_impl, void* p__refcounted_kptr, void* meta__ign)
 KFUNC(int, bpf_list_push_front_impl, struct bpf_list_head* head, struct bpf_list_node* node,
       void* meta__ign, u64 off)

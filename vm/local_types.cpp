@@ -70,9 +70,7 @@ struct LocalTypes::Pool {
   Slot* free = nullptr;
   std::vector<Chunk*> chunks;
 
-  uint32_t slots() const {
-    return static_cast<uint32_t>((kChunkBytes - sizeof(Chunk)) / stride);
-  }
+  uint32_t slots() const { return static_cast<uint32_t>((kChunkBytes - sizeof(Chunk)) / stride); }
   Slot& slot(Chunk* chunk, uint64_t number) const {
     return *reinterpret_cast<Slot*>(reinterpret_cast<uint8_t*>(chunk + 1) + number * stride);
   }
@@ -145,8 +143,8 @@ uint8_t* LocalTypes::make(uint32_t type_id, uint32_t size) {
     const std::lock_guard guard(lock_);
     std::unique_ptr<Pool>& known = pools_[type_id];
     if (known == nullptr) {
-      const auto stride = static_cast<uint32_t>((sizeof(Slot) + size + kAlignment - 1) /
-                                                kAlignment * kAlignment);
+      const auto stride =
+          static_cast<uint32_t>((sizeof(Slot) + size + kAlignment - 1) / kAlignment * kAlignment);
       known.reset(new Pool{&fields_of(type_id), size, stride, {}, nullptr, {}});
     }
     pool = known.get();

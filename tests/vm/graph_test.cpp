@@ -84,7 +84,8 @@ TEST(Graph, TreesKeepTheirOrderAndStayFlat) {
     std::vector<Node*> found;
     size_t depth = 0;
     collect(root, root_of_tree(root.bytes), 1, found, depth);
-    ASSERT_TRUE(std::ranges::equal(found, expected, {}, {}, [](const auto& e) { return e.second; }));
+    ASSERT_TRUE(
+        std::ranges::equal(found, expected, {}, {}, [](const auto& e) { return e.second; }));
     ASSERT_LE(static_cast<double>(depth), 2 * std::log2(static_cast<double>(found.size()) + 1));
     ASSERT_EQ(first_of_tree(root.bytes), found.empty() ? nullptr : found.front()->bytes);
   }

@@ -89,71 +89,101 @@ struct Row {
 
 std::vector<Row> rows() {
   return {
-      {"a list", [](Types& t) {
+      {"a list",
+       [](Types& t) {
          t.add("item", 24, {{"node", t.list_node, 0}});
          t.add("owner", 24, {{"head", t.list_head, 0, "item:node"}, {"lock", t.lock, 16}});
        }},
-      {"a list without a lock", [](Types& t) {
+      {"a list without a lock",
+       [](Types& t) {
          t.add("item", 24, {{"node", t.list_node, 0}});
          t.add("owner", 16, {{"head", t.list_head, 0, "item:node"}});
        }},
-      {"a list that says nothing of what it holds", [](Types& t) {
+      {"a list that says nothing of what it holds",
+       [](Types& t) {
          t.add("item", 24, {{"node", t.list_node, 0}});
          t.add("owner", 24, {{"head", t.list_head, 0}, {"lock", t.lock, 16}});
        }},
-      {"a list of a struct that does not exist", [](Types& t) {
+      {"a list of a struct that does not exist",
+       [](Types& t) {
          t.add("owner", 24, {{"head", t.list_head, 0, "item:node"}, {"lock", t.lock, 16}});
        }},
-      {"a list of a struct without that node", [](Types& t) {
+      {"a list of a struct without that node",
+       [](Types& t) {
          t.add("item", 24, {{"node", t.list_node, 0}});
          t.add("owner", 24, {{"head", t.list_head, 0, "item:other"}, {"lock", t.lock, 16}});
        }},
-      {"a list whose node is none", [](Types& t) {
+      {"a list whose node is none",
+       [](Types& t) {
          t.add("item", 32, {{"node", t.list_node, 0}, {"a", t.word, 24}});
          t.add("owner", 24, {{"head", t.list_head, 0, "item:a"}, {"lock", t.lock, 16}});
        }},
-      {"a list of a tree's nodes", [](Types& t) {
+      {"a list of a tree's nodes",
+       [](Types& t) {
          t.add("item", 32, {{"node", t.rb_node, 0}});
          t.add("owner", 24, {{"head", t.list_head, 0, "item:node"}, {"lock", t.lock, 16}});
        }},
-      {"a tag without a node", [](Types& t) {
+      {"a tag without a node",
+       [](Types& t) {
          t.add("item", 24, {{"node", t.list_node, 0}});
          t.add("owner", 24, {{"head", t.list_head, 0, "item"}, {"lock", t.lock, 16}});
        }},
-      {"a tree", [](Types& t) {
+      {"a tree",
+       [](Types& t) {
          t.add("item", 32, {{"node", t.rb_node, 0}});
          t.add("owner", 24, {{"root", t.rb_root, 0, "item:node"}, {"lock", t.lock, 16}});
        }},
-      {"two locks", [](Types& t) { t.add("owner", 8, {{"a", t.lock, 0}, {"b", t.lock, 4}}); }},
+      {"two locks",
+       [](Types& t) {
+         t.add("owner", 8, {{"a", t.lock, 0}, {"b", t.lock, 4}});
+       }},
       {"two counts",
-       [](Types& t) { t.add("owner", 8, {{"a", t.refcount, 0}, {"b", t.refcount, 4}}); }},
-      {"an array of locks", [](Types& t) { t.add("owner", 8, {{"a", t.array(t.lock, 2), 0}}); }},
+       [](Types& t) {
+         t.add("owner", 8, {{"a", t.refcount, 0}, {"b", t.refcount, 4}});
+       }},
+      {"an array of locks",
+       [](Types& t) {
+         t.add("owner", 8, {{"a", t.array(t.lock, 2), 0}});
+       }},
       {"an array of nodes",
-       [](Types& t) { t.add("owner", 48, {{"a", t.array(t.list_node, 2), 0}}); }},
-      {"nodes of a list and of a tree, uncounted", [](Types& t) {
+       [](Types& t) {
+         t.add("owner", 48, {{"a", t.array(t.list_node, 2), 0}});
+       }},
+      {"nodes of a list and of a tree, uncounted",
+       [](Types& t) {
          t.add("item", 56, {{"a", t.list_node, 0}, {"b", t.rb_node, 24}});
        }},
-      {"nodes of a list and of a tree, counted", [](Types& t) {
+      {"nodes of a list and of a tree, counted",
+       [](Types& t) {
          t.add("item", 64, {{"a", t.list_node, 0}, {"b", t.rb_node, 24}, {"c", t.refcount, 56}});
        }},
-      {"a list of lists", [](Types& t) {
+      {"a list of lists",
+       [](Types& t) {
          t.add("item", 24, {{"node", t.list_node, 0}});
-         t.add("middle", 48, {{"node", t.list_node, 0},
-                              {"head", t.list_head, 24, "item:node"},
-                              {"lock", t.lock, 40}});
+         t.add("middle", 48,
+               {{"node", t.list_node, 0},
+                {"head", t.list_head, 24, "item:node"},
+                {"lock", t.lock, 40}});
          t.add("owner", 24, {{"head", t.list_head, 0, "middle:node"}, {"lock", t.lock, 16}});
        }},
-      {"a list of its own kind", [](Types& t) {
-         t.add("item", 48, {{"node", t.list_node, 0},
-                            {"head", t.list_head, 24, "item:node"},
-                            {"lock", t.lock, 40}});
+      {"a list of its own kind",
+       [](Types& t) {
+         t.add("item", 48,
+               {{"node", t.list_node, 0},
+                {"head", t.list_head, 24, "item:node"},
+                {"lock", t.lock, 40}});
        }},
-      {"a kptr to a struct of the program", [](Types& t) {
+      {"a kptr to a struct of the program",
+       [](Types& t) {
          const int target = t.add("item", 8, {{"a", t.word, 0}});
          t.add("owner", 8, {{"p", t.kptr(target), 0}});
        }},
-      {"a kptr to a number", [](Types& t) { t.add("owner", 8, {{"p", t.kptr(t.word), 0}}); }},
-      {"a list of what holds a kptr to its own kind", [](Types& t) {
+      {"a kptr to a number",
+       [](Types& t) {
+         t.add("owner", 8, {{"p", t.kptr(t.word), 0}});
+       }},
+      {"a list of what holds a kptr to its own kind",
+       [](Types& t) {
          const int item = t.add("item", 8, {{"a", t.word, 0}});
          t.add("chain", 32, {{"node", t.list_node, 0}, {"p", t.kptr(item), 24}});
        }},
@@ -192,11 +222,11 @@ TEST_F(LocalTypes, AreRefusedWhereLinuxRefusesThem) {
 
 TEST_F(LocalTypes, KeepAnObjectForAsLongAsItHasAnOwner) {
   Types types;
-  const int item = types.add("item", 40, {{"node", types.list_node, 0},
-                                          {"owners", types.refcount, 24},
-                                          {"number", types.word, 32}});
-  const int owner = types.add(
-      "owner", 24, {{"head", types.list_head, 0, "item:node"}, {"lock", types.lock, 16}});
+  const int item = types.add(
+      "item", 40,
+      {{"node", types.list_node, 0}, {"owners", types.refcount, 24}, {"number", types.word, 32}});
+  const int owner =
+      types.add("owner", 24, {{"head", types.list_head, 0, "item:node"}, {"lock", types.lock, 16}});
   const auto btf = vm::Btf::parse(types.blob());
   ASSERT_NE(btf, nullptr);
   ASSERT_EQ(btf->find_local_types(), 0);

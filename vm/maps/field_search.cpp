@@ -21,8 +21,8 @@ namespace {
 using Kind = SpecialField::Kind;
 using Found = tl::expected<std::vector<SpecialField>, int>;
 
-constexpr uint32_t kMaxDepth = 32;       // of types in types
-constexpr size_t kMostFields = 11;       // that Linux keeps of a type
+constexpr uint32_t kMaxDepth = 32;  // of types in types
+constexpr size_t kMostFields = 11;  // that Linux keeps of a type
 constexpr uint32_t kPointerBytes = 8;
 constexpr std::string_view kContains = "contains:";
 
@@ -63,7 +63,7 @@ class Search {
   Search(const btf* types, FieldsOf what) : types_(types), what_(what) {}
 
   Found run(const btf_type* type) {
-    const int error = btf_is_datasec(type)      ? in_section(type)
+    const int error = btf_is_datasec(type)     ? in_section(type)
                       : btf_is_composite(type) ? in_struct(type, 0, 0)
                                                : 0;
     if (error != 0) return tl::unexpected(error);
@@ -181,8 +181,7 @@ class Search {
   }
 
   int find_node(SpecialField& field, std::string_view node) const {
-    const std::string_view wanted =
-        field.kind == Kind::list_head ? "bpf_list_node" : "bpf_rb_node";
+    const std::string_view wanted = field.kind == Kind::list_head ? "bpf_list_node" : "bpf_rb_node";
     const btf_type* type = btf__type_by_id(types_, field.type_id);
     bool is_found = false;
     for (uint32_t i = 0; i < btf_vlen(type); ++i) {

@@ -35,9 +35,9 @@ struct BtfRow {
   bpf_map_type type;
   KeyRule key;
   bool spin_lock;
-  bool timer;   // and work queue
-  bool roots;   // of lists and trees
-  bool kptrs;   // and reference counts
+  bool timer;  // and work queue
+  bool roots;  // of lists and trees
+  bool kptrs;  // and reference counts
 };
 
 // Types that are not here take what `any` takes, and no fields.
@@ -121,13 +121,13 @@ const btf_type* sized_type(const btf* types, uint32_t id, uint32_t size) {
 
 std::string_view name_of(SpecialField::Kind kind) {
   static constexpr std::string_view kNames[] = {
-      "bpf_spin_lock", "bpf_timer",   "bpf_wq",       "bpf_list_head", "bpf_list_node",
-      "bpf_rb_root",   "bpf_rb_node", "bpf_refcount", "kptr",          "kptr",
-      "percpu_kptr",   "uptr"};
+      "bpf_spin_lock", "bpf_timer",    "bpf_wq", "bpf_list_head", "bpf_list_node", "bpf_rb_root",
+      "bpf_rb_node",   "bpf_refcount", "kptr",   "kptr",          "percpu_kptr",   "uptr"};
   return kNames[static_cast<size_t>(kind)];
 }
 
-ValueFields::ValueFields(std::span<const SpecialField> fields, const std::shared_ptr<const Btf>& types) {
+ValueFields::ValueFields(std::span<const SpecialField> fields,
+                         const std::shared_ptr<const Btf>& types) {
   for (const SpecialField& field : fields) {
     if (field.type_id != 0) types_ = types;
     add(field);

@@ -91,8 +91,8 @@ class Analysis {
   Verdict require_maps() const {
     for (const std::shared_ptr<Map>& map : env_.maps) {
       const ValueFields& fields = map->spec().fields;
-      const bool has_root = fields.has(SpecialField::Kind::list_head) ||
-                            fields.has(SpecialField::Kind::rb_root);
+      const bool has_root =
+          fields.has(SpecialField::Kind::list_head) || fields.has(SpecialField::Kind::rb_root);
       if (has_root && env_.type.helper_set == kTracing) {
         return refuse(EINVAL, "tracing progs cannot use bpf_{{list_head,rb_root}} yet");
       }

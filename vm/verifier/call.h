@@ -92,9 +92,9 @@ class Call {
   const Register* callback_ = nullptr;
   uint32_t reference_ = 0;
   uint32_t released_ = 0;
-  uint32_t given_ = 0;        // the reference of an object that a list or tree is given
-  uint32_t object_type_ = 0;  // of the object that results
-  bool is_owned_ = false;     // by the program, already
+  uint32_t given_ = 0;                  // the reference of an object that a list or tree is given
+  uint32_t object_type_ = 0;            // of the object that results
+  bool is_owned_ = false;               // by the program, already
   const SpecialField* root_ = nullptr;  // the list head, root or kptr argument
   std::optional<uint64_t> key_;
   std::optional<IteratorUse> iterator_;

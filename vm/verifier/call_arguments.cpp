@@ -177,6 +177,9 @@ Verdict Call::require_argument(uint32_t position) {
       return require_dropped_object(number);
     case Argument::counted_object:
       return require_counted_object(number);
+    case Argument::ended_object:
+      if (Verdict v = require_type(number, Type::kernel_object)) return v;
+      return require_acquired(number);
     case Argument::kptr:
       return require_kptr(number);
     case Argument::stored_object:

@@ -130,8 +130,7 @@ Verdict Call::require_local_type(uint32_t number) {
   }
   const btf_type* type = btf__type_by_id(env_.spec.btf->parsed(), static_cast<uint32_t>(id));
   if (type == nullptr || !btf_is_composite(type)) {
-    return refuse(EINVAL,
-                  "bpf_obj_new/bpf_percpu_obj_new type ID argument must be of a struct");
+    return refuse(EINVAL, "bpf_obj_new/bpf_percpu_obj_new type ID argument must be of a struct");
   }
   object_type_ = static_cast<uint32_t>(id);
   return {};
@@ -171,8 +170,9 @@ Verdict Call::require_counted_object(uint32_t number) {
 
 Verdict Call::require_locked(const Register& r) const {
   const State& now = *env_.now;
-  const void* allocation = r.type == Type::map_value ? static_cast<const void*>(r.map)
-                                                     : static_cast<const void*>(env_.spec.btf.get());
+  const void* allocation = r.type == Type::map_value
+                               ? static_cast<const void*>(r.map)
+                               : static_cast<const void*>(env_.spec.btf.get());
   if (now.lock_id == 0) return refuse(EINVAL, "");
   if (now.lock_map == allocation && now.lock_id == r.id) return {};
   return refuse(EINVAL, "held lock and object are not in the same allocation\n");
@@ -190,9 +190,8 @@ Verdict Call::require_root(uint32_t number, Kind kind) {
     return refuse(EINVAL, "allocated object must be referenced");
   }
   if (!r.number.is_constant()) {
-    return refuse(EINVAL,
-                  "R{} doesn't have constant offset. {} has to be at the constant offset", number,
-                  name_of(kind));
+    return refuse(EINVAL, "R{} doesn't have constant offset. {} has to be at the constant offset",
+                  number, name_of(kind));
   }
   const ValueFields& fields = fields_of(env_, r);
   root_ = fields.find(kind, offset_of(r));
@@ -212,9 +211,8 @@ Verdict Call::require_root(uint32_t number, Kind kind) {
 Verdict Call::require_node(uint32_t number, Kind kind) {
   const Register& r = env_.reg(number);
   if (!r.number.is_constant()) {
-    return refuse(EINVAL,
-                  "R{} doesn't have constant offset. {} has to be at the constant offset", number,
-                  name_of(kind));
+    return refuse(EINVAL, "R{} doesn't have constant offset. {} has to be at the constant offset",
+                  number, name_of(kind));
   }
   const auto at = static_cast<uint32_t>(offset_of(r));
   if (fields_of(env_, r).find(kind, offset_of(r)) == nullptr) {
