@@ -96,7 +96,10 @@ void Translator::unwind() {
 }
 
 bool Translator::inline_helper(const vm::Helper& helper) {
-  const auto is = [&](uint32_t id) { return helper.function == vm::find_helper(id)->function; };
+  const auto is = [&](uint32_t id) {
+    const vm::Helper* const row = vm::find_helper(id, type_.helper_set);
+    return row != nullptr && helper.function == row->function;
+  };
   if (is(BPF_FUNC_ktime_get_ns)) {
     a_.mov(x86::rax, x86::qword_ptr(kInvocation, layout_.environment));
     a_.mov(x86::rax, x86::qword_ptr(x86::rax, layout_.now_ns));
@@ -106,7 +109,82 @@ bool Translator::inline_helper(const vm::Helper& helper) {
     load_cpu(x86::rax);
     return true;
   }
+  if (is(BPF_FUNC_xdp_adjust_head)) {
+    adjust_head(helper);
+    return true;
+  }
+  if (is(BPF_FUNC_xdp_adjust_meta)) {
+    adjust_meta();
+    return true;
+  }
   return false;
+}
+
+// As vm::Packet::adjust_head, which moves metadata, too, where there is any.
+void Translator::adjust_head(const vm::Helper& helper) {
+  const Label refused = a_.newLabel();
+  const Label has_metadata = a_.newLabel();
+  const Label end = a_.newLabel();
+  const auto member = [](uint32_t offset) {
+    return x86::qword_ptr(x86::rsi, static_cast<int32_t>(offset));
+  };
+  const vm::Packet::PointerOffsets& at = layout_.pointers;
+  a_.mov(x86::rcx, member(at.data));
+  a_.cmp(x86::rcx, member(at.data_meta));
+  a_.jne(has_metadata);
+  a_.movsxd(x86::rdx, x86::edx);
+  a_.add(x86::rdx, x86::rcx);
+  a_.mov(x86::r8, x86::qword_ptr(x86::rsi, layout_.buffer));
+  a_.add(x86::r8, Imm(vm::kXdpFrameSize));
+  a_.cmp(x86::rdx, x86::r8);
+  a_.jb(refused);
+  a_.mov(x86::r8, member(at.data_end));
+  a_.sub(x86::r8, Imm(vm::kEthernetHeader));
+  a_.cmp(x86::rdx, x86::r8);
+  a_.ja(refused);
+  a_.mov(member(at.data), x86::rdx);
+  a_.mov(member(at.data_meta), x86::rdx);
+  a_.xor_(x86::eax, x86::eax);
+  a_.jmp(end);
+  a_.bind(has_metadata);
+  call_helper(helper);
+  a_.jmp(end);
+  a_.bind(refused);
+  a_.mov(x86::rax, Imm(-EINVAL));
+  a_.bind(end);
+}
+
+// As vm::Packet::adjust_meta.
+void Translator::adjust_meta() {
+  const Label refused = a_.newLabel();
+  const Label denied = a_.newLabel();
+  const Label end = a_.newLabel();
+  const auto member = [](uint32_t offset) {
+    return x86::qword_ptr(x86::rsi, static_cast<int32_t>(offset));
+  };
+  const vm::Packet::PointerOffsets& at = layout_.pointers;
+  a_.movsxd(x86::rdx, x86::edx);
+  a_.add(x86::rdx, member(at.data_meta));
+  a_.mov(x86::rcx, x86::qword_ptr(x86::rsi, layout_.buffer));
+  a_.add(x86::rcx, Imm(vm::kXdpFrameSize));
+  a_.cmp(x86::rdx, x86::rcx);
+  a_.jb(refused);
+  a_.mov(x86::rcx, member(at.data));
+  a_.sub(x86::rcx, x86::rdx);
+  a_.jb(refused);
+  a_.test(x86::ecx, Imm(3));
+  a_.jnz(denied);
+  a_.cmp(x86::rcx, Imm(vm::kMaxMetadata));
+  a_.ja(denied);
+  a_.mov(member(at.data_meta), x86::rdx);
+  a_.xor_(x86::eax, x86::eax);
+  a_.jmp(end);
+  a_.bind(denied);
+  a_.mov(x86::rax, Imm(-EACCES));
+  a_.jmp(end);
+  a_.bind(refused);
+  a_.mov(x86::rax, Imm(-EINVAL));
+  a_.bind(end);
 }
 
 // The instruction of the same block, in front of this one, after which the register was not written

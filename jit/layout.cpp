@@ -35,6 +35,7 @@ Layout measure() {
           .now_ns = offset_in(environment, environment.now_ns),
           .cpu = offset_in(environment, environment.cpu),
           .run_state = offset_in(callbacks, run.state),
+          .buffer = offset_of_pointer(packet, packet.hard_start()),
           .pointers = vm::Packet::pointer_offsets()};
 }
 

@@ -23,6 +23,7 @@ struct Layout {
   int32_t now_ns;  // in vm::Environment
   int32_t cpu;
   int32_t run_state;  // of jit::Run's `state` from what `callbacks` holds
+  int32_t buffer;     // of the pointer to its start in vm::Packet
   vm::Packet::PointerOffsets pointers;
 
   static const Layout& get();

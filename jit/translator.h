@@ -138,6 +138,8 @@ class Translator {
   const Function& function_at(uint32_t start) const;
   void call_helper(const vm::Helper& helper);
   bool inline_helper(const vm::Helper& helper);
+  void adjust_head(const vm::Helper& helper);
+  void adjust_meta();
   bool loop(uint32_t index);
   uint32_t lookup(uint32_t index, const vm::Helper& helper);
   uint32_t lookup_values(uint32_t index, const vm::DirectLookup& direct, const vm::Map& map,

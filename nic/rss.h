@@ -31,8 +31,14 @@ class Rss {
   // `queues` is at least 1; the table of 128 entries spreads them evenly.
   explicit Rss(uint32_t queues);
 
+  struct Steering {
+    RssHash hash;
+    uint32_t queue = 0;
+  };
+  Steering steer(std::span<const uint8_t> frame) const;
   // Sets rx_hash, rx_hash_type and rx_queue_index.
-  void steer(vm::Packet& packet) const;
+  static void apply(const Steering& steering, vm::Packet& packet);
+  void steer(vm::Packet& packet) const { apply(steer(packet.linear()), packet); }
 
  private:
   std::array<uint16_t, 128> table_;

@@ -35,6 +35,13 @@ Lane::Lane(InterfaceHooks hooks, const RunOptions& options, bool shares, bool wa
   }
 }
 
+void Lane::enter(const traces::Frame& frame, const nic::Rss::Steering& steering, uint32_t ifindex,
+                 Journey& journey) {
+  sim::enter(frame, journey.packet, journey.outcome, ifindex);
+  nic::Rss::apply(steering, journey.packet);
+  journey.outcome.queue = steering.queue;
+}
+
 // For the first XDP program on the way of a burst; what tc programs see is not there yet.
 void Lane::prefetch(std::span<Journey* const> burst) {
   if (burst.empty()) return;
@@ -56,7 +63,9 @@ void Lane::run_one(Journey& journey) {
   if (check != nic::FrameCheck::good) {
     drop(outcome, check == nic::FrameCheck::runt ? DropReason::runt : DropReason::oversize, now);
   } else {
-    if (has_timers_) environments_.run_timers(now / nic::kPicosecondsPerNanosecond);
+    if (has_timers_ && environments_.timers.next() != vm::Timers::kNever) {
+      environments_.run_timers(now / nic::kPicosecondsPerNanosecond);
+    }
     bool goes_on = true;
     if (has_engine_) {
       Way card{packet, environments_.offload_of_queue(outcome.queue), outcome, now};

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "nic/rss.h"
 #include "sim/interface_hooks.h"
 #include "sim/outcome.h"
 #include "sim/path.h"
@@ -36,6 +37,10 @@ class Lane {
   // leaves copies that packets send in their journeys, for one who has all packets in order.
   // `wanted`: somebody looks at outcomes and copies.
   Lane(InterfaceHooks hooks, const RunOptions& options, bool shares, bool wanted);
+
+  // A frame enters at an interface, by a queue of the card.
+  static void enter(const traces::Frame& frame, const nic::Rss::Steering& steering,
+                    uint32_t ifindex, Journey& journey);
 
   // Runs the packets, in this order, to the ends of their ways; `ended` is told of each.
   template <class Ended>

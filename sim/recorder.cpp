@@ -1,5 +1,6 @@
 #include "sim/recorder.h"
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 #include <linux/pkt_cls.h>
 
@@ -92,42 +93,65 @@ void Recorder::starts(const traces::Frame& frame, int64_t timestamp_ns) {
 }
 
 void Recorder::done(const vm::Packet& packet, const Outcome& outcome) {
-  ended_.emplace(outcome.packet_id, Ended{packet.bytes(), outcome});
+  if (outcome.packet_id != next_id_) {
+    ended_.emplace(outcome.packet_id, Ended{packet.bytes(), outcome});
+    return;
+  }
+  if (packet.fragments().empty()) {
+    write(packet.linear(), outcome);
+  } else {
+    write(packet.bytes(), outcome);
+  }
   for (auto first = ended_.begin(); first != ended_.end() && first->first == next_id_;
        first = ended_.begin()) {
-    write(started_.front(), first->second);
-    started_.pop_front();
+    write(first->second.bytes, first->second.outcome);
     ended_.erase(first);
-    next_id_++;
   }
 }
 
-void Recorder::write(const Started& started, const Ended& ended) {
-  const Outcome& outcome = ended.outcome;
+// Of the first of those that started.
+void Recorder::write(std::span<const uint8_t> bytes, const Outcome& outcome) {
+  const Started& started = started_.front();
   const auto entrance = std::ranges::find(entrances_, outcome.in_ifindex) - entrances_.begin();
-  traces::Annotation annotation{.packet_id = outcome.packet_id,
-                                .queue = outcome.queue,
-                                .verdicts = {},
-                                .comment = comment_of(outcome),
-                                .interface = static_cast<uint32_t>(entrance)};
-  std::string lines;
+  annotation_.packet_id = outcome.packet_id;
+  annotation_.queue = outcome.queue;
+  annotation_.verdicts.clear();
+  annotation_.comment = comment_of(outcome);
+  annotation_.interface = static_cast<uint32_t>(entrance);
+  lines_.clear();
   for (const HookEvent& event : outcome.events) {
     const bool xdp = vm::hook_program_type(event.hook) == BPF_PROG_TYPE_XDP;
-    annotation.verdicts.push_back(
+    annotation_.verdicts.push_back(
         {xdp ? traces::Verdict::xdp : traces::Verdict::tc, effective_code(event)});
-    lines += fmt::format(
-        R"({{"packet":{},"interface":{},"hook":"{}","program":{},"verdict":"{}","code":{},"len_in":{},"len_out":{},"sim_ns":{}{}}})"
-        "\n",
-        outcome.packet_id, json_string(interface_name(event.ifindex)), vm::hook_name(event.hook),
-        json_string(attachments_.name_of(*event.program)), event.result.verdict, shown_code(event),
+    fmt::format_to(
+        fmt::appender(lines_),
+        FMT_COMPILE(
+            "{{\"packet\":{},{},\"verdict\":\"{}\",\"code\":{},\"len_in\":{},\"len_out\":{},"
+            "\"sim_ns\":{}{}}}\n"),
+        outcome.packet_id, place_of(event), event.result.verdict, shown_code(event),
         event.result.length_in, event.result.length_out, event.time_ps / kPicosecondsPerNanosecond,
         event.copy ? R"(,"copy":true)" : "");
   }
-  const auto length = static_cast<uint32_t>(ended.bytes.size());
+  const auto length = static_cast<uint32_t>(bytes.size());
   // What a short snap length cut off stays cut off.
   const uint32_t original = length + (started.original_length - started.length);
-  keep(verdicts_->write(started.timestamp_ns, ended.bytes, original, annotation));
-  keep(packets_->write({reinterpret_cast<const uint8_t*>(lines.data()), lines.size()}));
+  keep(verdicts_->write(started.timestamp_ns, bytes, original, annotation_));
+  keep(packets_->write({reinterpret_cast<const uint8_t*>(lines_.data()), lines_.size()}));
+  started_.pop_front();
+  ++next_id_;
+}
+
+std::string_view Recorder::place_of(const HookEvent& event) {
+  const auto found = std::ranges::find_if(places_, [&](const Place& place) {
+    return place.program == event.program && place.ifindex == event.ifindex &&
+           place.hook == event.hook;
+  });
+  if (found != places_.end()) return found->text;
+  Place& place = places_.emplace_back(Place{event.program, event.ifindex, event.hook, {}});
+  place.text = fmt::format(R"("interface":{},"hook":"{}","program":{})",
+                           json_string(interface_name(event.ifindex)), vm::hook_name(event.hook),
+                           json_string(attachments_.name_of(*event.program)));
+  return place.text;
 }
 
 std::string Recorder::interface_name(uint32_t ifindex) const {

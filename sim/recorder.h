@@ -1,12 +1,16 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <deque>
 #include <fstream>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sim/attachment.h"
@@ -54,7 +58,8 @@ class Recorder : public OutcomeSink {
 
   Recorder(const std::string& directory, const Attachments& attachments,
            const std::vector<uint32_t>& entrances);
-  void write(const Started& started, const Ended& ended);
+  void write(std::span<const uint8_t> bytes, const Outcome& outcome);
+  std::string_view place_of(const HookEvent& event);
   std::string interface_name(uint32_t ifindex) const;
   void keep(const Result<void>& result);
 
@@ -67,9 +72,20 @@ class Recorder : public OutcomeSink {
   std::unique_ptr<traces::OutputFile> packets_;
   std::optional<Error> error_;
 
-  uint64_t next_id_ = 1;         // the first packet that has not been written
-  std::deque<Started> started_;  // from next_id_ on
-  std::map<uint64_t, Ended> ended_;
+  uint64_t next_id_ = 1;             // the first packet that has not been written
+  std::deque<Started> started_;      // from next_id_ on
+  std::map<uint64_t, Ended> ended_;  // that wait for an earlier one
+
+  // What lines say of where a program ran.
+  struct Place {
+    const vm::Program* program;
+    uint32_t ifindex;
+    vm::HookPoint hook;
+    std::string text;
+  };
+  std::deque<Place> places_;  // of lines so far
+  fmt::memory_buffer lines_;  // of the packet that is written
+  traces::Annotation annotation_;
 };
 
 }  // namespace xnic::sim

@@ -1,17 +1,15 @@
 // The untimed replay: the capture's timestamps are the clock. Packets go in bursts, so that what
 // they need can be fetched ahead; each burst is read, run and given to the sink in the capture's
-// order. With several threads, one reads, steers packets to the lanes of their CPUs, and gives
-// finished ones to the sink, while the others run programs; so many batches are under way that
-// all are busy, and no more.
-// What a lane leaves out is said in sim/lane.cpp.
-// Test: tests/sim/untimed_test.cpp, tests/sim/threads_test.cpp.
+// order. With several threads, one reads, steers packets to the lanes of their CPUs, which take
+// them in and run programs, and gives finished ones to the sink; so many batches are under way that
+// all are busy, and no more. What a lane leaves out is said in sim/lane.cpp. Test:
+// tests/sim/untimed_test.cpp, tests/sim/threads_test.cpp.
 #include "sim/untimed.h"
 
 #include <algorithm>
 #include <array>
-#include <condition_variable>
+#include <atomic>
 #include <deque>
-#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -22,45 +20,25 @@
 namespace xnic::sim {
 namespace {
 
-constexpr size_t kBurst = 32;
+constexpr size_t kBurst = 32;  // packets
 
-// Takes frames from the capture into packets of their own.
-class Intake {
- public:
-  Intake(const FrameSource& source, const RunOptions& options)
-      : source_(source), entrances_(options.entrances), rss_(options.profile.queues.whole()) {}
-
-  // Gives how many came, 0 at the end.
-  Result<size_t> fill(std::span<Journey> journeys) {
-    const auto got = source_(std::span(frames_).first(std::min(journeys.size(), frames_.size())));
-    if (!got) return got;
-    for (size_t i = 0; i < *got; ++i) {
-      Journey& journey = journeys[i];
-      enter(frames_[i], journey.packet, journey.outcome, entrances_[frames_[i].source]);
-      rss_.steer(journey.packet);
-      journey.outcome.queue = journey.packet.rx_queue_index;
-    }
-    return got;
-  }
-
- private:
-  const FrameSource& source_;
-  const std::vector<uint32_t>& entrances_;  // by Frame::source
-  nic::Rss rss_;
-  std::array<traces::Frame, kBurst> frames_;
-};
-
-Result<RunSummary> run_alone(Intake& intake, const InterfaceHooks& hooks, const RunOptions& options,
-                             OutcomeSink& sink) {
+Result<RunSummary> run_alone(const FrameSource& source, const InterfaceHooks& hooks,
+                             const RunOptions& options, OutcomeSink& sink) {
   const bool wanted = sink.wants_packets();
+  const nic::Rss rss(options.profile.queues.whole());
   Lane lane(hooks, options, false, wanted);
+  std::array<traces::Frame, kBurst> frames;
   std::array<Journey, kBurst> journeys;
   std::array<Journey*, kBurst> burst;
   for (size_t i = 0; i < kBurst; ++i) burst[i] = &journeys[i];
   for (;;) {
-    const auto got = intake.fill(journeys);
+    const auto got = source(frames);
     if (!got) return tl::unexpected(got.error());
     if (*got == 0) return lane.tally().summary();
+    for (size_t i = 0; i < *got; ++i) {
+      const traces::Frame& frame = frames[i];
+      Lane::enter(frame, rss.steer(frame.bytes), options.entrances[frame.source], journeys[i]);
+    }
     lane.run(std::span(burst).first(*got), [&](const Journey& journey) {
       if (wanted) sink.done(journey.packet, journey.outcome);
     });
@@ -95,122 +73,150 @@ class HookCopies {
   std::deque<Hooks> copies_;  // by interface
 };
 
-// Batches of packets on their way from the thread that takes them in, through all lanes, each of
-// which runs its share, back to that thread.
+// Batches of frames on their way from the thread that reads them, through all lanes, each of which
+// runs its share, back to that thread.
 class Pipeline {
  public:
-  Pipeline(const InterfaceHooks& hooks, const RunOptions& options, uint32_t lanes, bool wanted) {
+  Pipeline(const InterfaceHooks& hooks, const RunOptions& options, uint32_t lanes, bool wanted)
+      : options_(options), wanted_(wanted), rss_(options.profile.queues.whole()) {
     for (uint32_t i = 0; i < lanes; ++i) {
       HookCopies& copies = copies_.emplace_back(hooks);
       lanes_.emplace_back(copies.hooks(), options, true, wanted);
+      passed_.emplace_back(0);
     }
-    passed_.resize(lanes);
     const auto cores = options.profile.cores.whole();
     for (uint32_t queue = 0; queue < options.profile.queues.whole(); ++queue) {
       lane_of_queue_.push_back(queue % cores % lanes);
     }
+    for (Batch& batch : batches_) batch.journeys = std::vector<Journey>(wanted ? kBatch : 0);
     for (uint32_t i = 0; i < lanes; ++i) threads_.emplace_back([this, i] { work(i); });
   }
   ~Pipeline() { end(); }
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
 
-  Result<RunSummary> run(Intake& intake, const RunOptions& options, OutcomeSink& sink, bool wanted);
+  Result<RunSummary> run(const FrameSource& source, OutcomeSink& sink);
 
  private:
-  static constexpr size_t kBatch = 256;  // packets
+  static constexpr size_t kBatch = 512;  // packets
   static constexpr size_t kBatches = 8;  // under way at most
 
   struct Batch {
-    std::vector<Journey> journeys = std::vector<Journey>(kBatch);
+    std::array<traces::Frame, kBatch> frames;
+    std::array<nic::Rss::Steering, kBatch> steerings;
+    std::vector<uint8_t> bytes;     // of the frames
+    std::vector<Journey> journeys;  // of the frames, where somebody wants them
     size_t count = 0;
   };
 
-  Result<bool> fill(Intake& intake, Batch& batch);
+  Result<bool> fill(const FrameSource& source, Batch& batch);
   void work(uint32_t lane);
-  // Whether all lanes have run the batch of this number; with `waits`, once they have.
-  bool passed(uint64_t number, bool waits);
+  void run_share(uint32_t lane, Batch& batch, std::span<Journey, kBurst> own);
+  void wait_until_passed(uint64_t number) const;
+  bool passed(uint64_t number) const;
   void end();
 
+  const RunOptions& options_;
+  bool wanted_;
+  nic::Rss rss_;
   std::deque<HookCopies> copies_;  // by lane
   std::deque<Lane> lanes_;
   std::vector<uint32_t> lane_of_queue_;
   std::array<Batch, kBatches> batches_;  // by number, modulo their count
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  uint64_t filled_ = 0;           // so many batches are for the lanes to run
-  bool ended_ = false;            // no more will come
-  std::vector<uint64_t> passed_;  // by lane: so many it has run
+  static constexpr uint64_t kEnd = uint64_t{1} << 63;
+  std::atomic<uint64_t> filled_ = 0;          // batches for the lanes to run; with kEnd, the last
+  std::deque<std::atomic<uint64_t>> passed_;  // by lane: so many it has run
   std::vector<std::jthread> threads_;
 };
 
 // False if nothing more comes.
-Result<bool> Pipeline::fill(Intake& intake, Batch& batch) {
+Result<bool> Pipeline::fill(const FrameSource& source, Batch& batch) {
   batch.count = 0;
+  batch.bytes.clear();
+  Result<bool> more = true;
   while (batch.count < kBatch) {
-    const auto got = intake.fill(std::span(batch.journeys).subspan(batch.count));
-    if (!got) return tl::unexpected(got.error());
-    if (*got == 0) return false;
-    batch.count += *got;
+    const auto got = source(std::span(batch.frames).subspan(batch.count));
+    if (!got) more = tl::unexpected(got.error());
+    if (got && *got == 0) more = false;
+    if (!more || !*more) break;
+    for (const size_t end = batch.count + *got; batch.count < end; ++batch.count) {
+      const std::span<const uint8_t> frame = batch.frames[batch.count].bytes;
+      batch.steerings[batch.count] = rss_.steer(frame);
+      batch.bytes.insert(batch.bytes.end(), frame.begin(), frame.end());
+    }
   }
-  return true;
+  const uint8_t* at = batch.bytes.data();
+  for (traces::Frame& frame : std::span(batch.frames).first(batch.count)) {
+    frame.bytes = {at, frame.bytes.size()};
+    at += frame.bytes.size();
+  }
+  return more;
 }
 
 void Pipeline::work(uint32_t lane) {
-  std::array<Journey*, kBurst> burst;
+  std::array<Journey, kBurst> own;
   for (uint64_t number = 0;; ++number) {
-    {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return filled_ > number || ended_; });
-      if (filled_ == number) return;
+    uint64_t filled = filled_.load(std::memory_order_acquire);
+    while (filled == number) {
+      filled_.wait(filled, std::memory_order_acquire);
+      filled = filled_.load(std::memory_order_acquire);
     }
-    Batch& batch = batches_[number % kBatches];
-    size_t count = 0;
-    const auto run = [&] {
-      lanes_[lane].run(std::span(burst).first(std::exchange(count, 0)), [](const Journey&) {});
-    };
-    for (Journey& journey : std::span(batch.journeys).first(batch.count)) {
-      if (lane_of_queue_[journey.outcome.queue] != lane) continue;
-      burst[count++] = &journey;
-      if (count == kBurst) run();
-    }
-    run();
-    {
-      const std::lock_guard lock(mutex_);
-      passed_[lane] = number + 1;
-    }
-    changed_.notify_all();
+    if (filled == (number | kEnd)) return;
+    run_share(lane, batches_[number % kBatches], own);
+    passed_[lane].store(number + 1, std::memory_order_release);
+    passed_[lane].notify_one();
   }
 }
 
-bool Pipeline::passed(uint64_t number, bool waits) {
-  std::unique_lock lock(mutex_);
-  const auto by_all = [&] {
-    return std::ranges::all_of(passed_, [&](uint64_t count) { return count > number; });
+// Those packets of the batch that go to the lane.
+void Pipeline::run_share(uint32_t lane, Batch& batch, std::span<Journey, kBurst> own) {
+  std::array<Journey*, kBurst> burst;
+  size_t count = 0;
+  const auto run = [&] {
+    lanes_[lane].run(std::span(burst).first(std::exchange(count, 0)), [](const Journey&) {});
   };
-  if (waits) changed_.wait(lock, by_all);
-  return by_all();
+  for (size_t i = 0; i < batch.count; ++i) {
+    const nic::Rss::Steering& steering = batch.steerings[i];
+    if (lane_of_queue_[steering.queue] != lane) continue;
+    Journey& journey = wanted_ ? batch.journeys[i] : own[count];
+    const traces::Frame& frame = batch.frames[i];
+    Lane::enter(frame, steering, options_.entrances[frame.source], journey);
+    burst[count++] = &journey;
+    if (count == kBurst) run();
+  }
+  run();
+}
+
+// Whether all lanes have run the batch of this number.
+bool Pipeline::passed(uint64_t number) const {
+  return std::ranges::all_of(passed_, [&](const std::atomic<uint64_t>& count) {
+    return count.load(std::memory_order_acquire) > number;
+  });
+}
+
+void Pipeline::wait_until_passed(uint64_t number) const {
+  for (const std::atomic<uint64_t>& passed : passed_) {
+    for (uint64_t count; (count = passed.load(std::memory_order_acquire)) <= number;) {
+      passed.wait(count, std::memory_order_acquire);
+    }
+  }
 }
 
 void Pipeline::end() {
-  {
-    const std::lock_guard lock(mutex_);
-    ended_ = true;
-  }
-  changed_.notify_all();
+  filled_.fetch_or(kEnd, std::memory_order_release);
+  filled_.notify_all();
   threads_.clear();
 }
 
-Result<RunSummary> Pipeline::run(Intake& intake, const RunOptions& options, OutcomeSink& sink,
-                                 bool wanted) {
+Result<RunSummary> Pipeline::run(const FrameSource& source, OutcomeSink& sink) {
   uint64_t given = 0;  // batches whose packets the sink has
   const auto give = [&] {
     Batch& batch = batches_[given++ % kBatches];
-    if (!wanted) return;
+    if (!wanted_) return;
     for (Journey& journey : std::span(batch.journeys).first(batch.count)) {
       for (const Journey::Copy& copy : journey.copies) {
-        options.copy_sent(*copy.packet, copy.ifindex, copy.time_ps);
+        options_.copy_sent(*copy.packet, copy.ifindex, copy.time_ps);
       }
       journey.copies.clear();
       sink.done(journey.packet, journey.outcome);
@@ -219,16 +225,13 @@ Result<RunSummary> Pipeline::run(Intake& intake, const RunOptions& options, Outc
   uint64_t filled = 0;
   Result<bool> more = true;
   while (more && *more) {
-    if (filled - given == kBatches) passed(given, true);
-    while (given < filled && passed(given, false)) give();
-    more = fill(intake, batches_[filled % kBatches]);
-    {
-      const std::lock_guard lock(mutex_);
-      filled_ = ++filled;
-    }
-    changed_.notify_all();
+    if (filled - given == kBatches) wait_until_passed(given);
+    while (given < filled && passed(given)) give();
+    more = fill(source, batches_[filled % kBatches]);
+    filled_.store(++filled, std::memory_order_release);
+    filled_.notify_all();
   }
-  for (; given < filled; give()) passed(given, true);
+  for (; given < filled; give()) wait_until_passed(given);
   end();
   for (const HookCopies& copies : copies_) copies.report();
   if (!more) return tl::unexpected(more.error());
@@ -241,13 +244,11 @@ Result<RunSummary> Pipeline::run(Intake& intake, const RunOptions& options, Outc
 
 Result<RunSummary> run_untimed(const FrameSource& source, const InterfaceHooks& hooks,
                                const RunOptions& options, OutcomeSink& sink) {
-  Intake intake(source, options);
   // Programs count their runs for all CPUs together.
   const uint32_t threads = options.counts_runs ? 1 : options.threads;
   const uint32_t lanes = std::min(threads, options.profile.cores.whole());
-  if (lanes <= 1) return run_alone(intake, hooks, options, sink);
-  const bool wanted = sink.wants_packets();
-  return Pipeline(hooks, options, lanes, wanted).run(intake, options, sink, wanted);
+  if (lanes <= 1) return run_alone(source, hooks, options, sink);
+  return Pipeline(hooks, options, lanes, sink.wants_packets()).run(source, sink);
 }
 
 }  // namespace xnic::sim

@@ -37,8 +37,11 @@ static_assert(sizeof(RecordHeader) == 16);
 constexpr uint32_t kMicroseconds = 0xa1b2c3d4;
 constexpr uint32_t kNanoseconds = 0xa1b23c4d;
 constexpr uint32_t kEthernet = 1;
-// So much of the file is read at once: any record, and little enough to stay in the cache.
+// So much of the file is read at once: little enough to stay in the cache.
+constexpr uint64_t kPiece = 256 << 10;
+// Room for a piece behind the beginning of any record.
 constexpr uint64_t kWindow = 1 << 20;
+static_assert(kPiece > sizeof(RecordHeader) && kPiece <= kMaxRecordLength);
 static_assert(kWindow > 2 * (sizeof(RecordHeader) + kMaxRecordLength));
 
 class PcapFileReader : public Reader {
@@ -57,6 +60,10 @@ class PcapFileReader : public Reader {
   uint32_t in_host_order(uint32_t value) const {
     return swapped_ ? __builtin_bswap32(value) : value;
   }
+  template <bool kSwapped>
+  size_t take(std::span<Record> records);
+  // What the header of the next record says; 0 where it is not whole in the window.
+  uint32_t next_captured() const;
   Result<bool> read_further();
   tl::unexpected<Error> too_long(uint32_t captured) const;
   // What follows when the window holds no whole record any more: false at the end.
@@ -103,8 +110,9 @@ Result<bool> PcapFileReader::read_further() {
   if (left > 0) std::memmove(window_.get(), window_.get() + position_, left);
   position_ = 0;
   window_size_ = left;
-  while (window_size_ < kWindow) {
-    const ssize_t got = ::pread(fd_, window_.get() + window_size_, kWindow - window_size_,
+  const uint64_t wanted = left + kPiece;
+  while (window_size_ < wanted) {
+    const ssize_t got = ::pread(fd_, window_.get() + window_size_, wanted - window_size_,
                                 static_cast<off_t>(record_end_ + window_size_));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return failed_read(errno);
@@ -122,6 +130,13 @@ tl::unexpected<Error> PcapFileReader::too_long(uint32_t captured) const {
                                        past_snap_length ? snap_length_ : kMaxRecordLength));
 }
 
+uint32_t PcapFileReader::next_captured() const {
+  RecordHeader header;
+  if (window_size_ - position_ < sizeof header) return 0;
+  std::memcpy(&header, window_.get() + position_, sizeof header);
+  return in_host_order(header.captured);
+}
+
 Result<bool> PcapFileReader::refill() {
   const auto more = read_further();
   if (!more || *more) return more;
@@ -134,55 +149,60 @@ Result<bool> PcapFileReader::next(Record& record) {
   return *got == 1;
 }
 
-Result<size_t> PcapFileReader::next_burst(std::span<Record> records) {
-  if (failure_) return tl::unexpected<Error>(*failure_);
+// Gives the records that are whole in the window, as many as there is room for. Stops in front of
+// one that is too long.
+template <bool kSwapped>
+size_t PcapFileReader::take(std::span<Record> records) {
+  const auto in_order = [](uint32_t value) { return kSwapped ? __builtin_bswap32(value) : value; };
+  // libpcap takes seconds in the machine's own byte order as signed.
+  const auto as_libpcap = [](uint32_t value) {
+    return kSwapped ? int64_t{value} : int64_t{static_cast<int32_t>(value)};
+  };
+  const int64_t fraction_ns = nanoseconds_ ? 1 : 1000;
+  const uint32_t snap_length = snap_length_;
+  const uint8_t* const begin = window_.get() + position_;
+  const uint8_t* const end = window_.get() + window_size_;
+  const uint8_t* at = begin;
   size_t count = 0;
-  while (!ended_ && count < records.size()) {
+  while (count < records.size() && static_cast<size_t>(end - at) >= sizeof(RecordHeader)) {
     RecordHeader header;
-    const uint64_t left = window_size_ - position_;
-    uint32_t captured = 0;
-    bool whole = left >= sizeof header;
-    if (whole) {
-      std::memcpy(&header, window_.get() + position_, sizeof header);
-      captured = in_host_order(header.captured);
-      if (captured > kMaxRecordLength) {
-        // The records before it are given first.
-        if (count > 0) break;
-        failure_ = too_long(captured).value();
-        break;
-      }
-      whole = left - sizeof header >= captured;
-    }
-    if (!whole) {
-      // A new window would take the bytes of the records before it away.
-      if (count > 0) break;
-      const auto more = refill();
-      if (!more) failure_ = more.error();
-      ended_ = !more || !*more;
-      continue;
-    }
-
-    // libpcap takes seconds in the machine's own byte order as signed.
-    const uint32_t seconds = in_host_order(header.seconds);
-    const uint32_t fraction = in_host_order(header.fraction);
-    const auto as_libpcap = [this](uint32_t value) {
-      return swapped_ ? int64_t{value} : int64_t{static_cast<int32_t>(value)};
-    };
+    std::memcpy(&header, at, sizeof header);
+    const uint32_t captured = in_order(header.captured);
+    const auto behind = static_cast<size_t>(end - at) - sizeof header;
+    if (captured > kMaxRecordLength || captured > behind) break;
+    const uint32_t kept = std::min(captured, snap_length);
     Record& record = records[count++];
-    record.number = ++records_;
-    record.timestamp_ns =
-        as_libpcap(seconds) * 1'000'000'000 + as_libpcap(fraction) * (nanoseconds_ ? 1 : 1000);
-    const uint32_t kept = std::min(captured, snap_length_);
-    record.bytes = {window_.get() + position_ + sizeof header, kept};
-    record.original_length = std::max(in_host_order(header.original), kept);
-    position_ += sizeof header + captured;
-    record_end_ += sizeof header + captured;
+    record.number = records_ + count;
+    record.timestamp_ns = as_libpcap(in_order(header.seconds)) * 1'000'000'000 +
+                          as_libpcap(in_order(header.fraction)) * fraction_ns;
+    record.bytes = {at + sizeof header, kept};
+    record.original_length = std::max(in_order(header.original), kept);
     bytes_ += kept;
     snapped_ += kept < record.original_length ? 1 : 0;
+    at += sizeof header + captured;
   }
+  records_ += count;
   packets_ += count;
-  if (failure_) return tl::unexpected<Error>(*failure_);
+  position_ += static_cast<uint64_t>(at - begin);
+  record_end_ += static_cast<uint64_t>(at - begin);
   return count;
+}
+
+Result<size_t> PcapFileReader::next_burst(std::span<Record> records) {
+  while (!failure_ && !ended_ && !records.empty()) {
+    if (const size_t count = swapped_ ? take<true>(records) : take<false>(records); count > 0) {
+      return count;
+    }
+    if (const uint32_t captured = next_captured(); captured > kMaxRecordLength) {
+      failure_ = too_long(captured).value();
+      break;
+    }
+    const auto more = refill();
+    if (!more) failure_ = more.error();
+    ended_ = !more || !*more;
+  }
+  if (failure_) return tl::unexpected<Error>(*failure_);
+  return 0;
 }
 
 }  // namespace

@@ -93,8 +93,22 @@ Player::Wide Player::rate_time() const {
   return (by_packets_ ? Wide{count_} : sent_bits_) * kPicosecondsMicro / rate_micro_;
 }
 
+// Gives the frame its number and its time on the clock; false, with failure_, at the clock's end.
+inline bool Player::send(Frame& frame, Wide offset_ps) {
+  const Wide time_ps = options_.rate ? rate_time() : loop_start_ps_ + offset_ps;
+  if (time_ps >= kEndOfTime) [[unlikely]] {
+    failure_ = too_late();
+    return false;
+  }
+  frame.id = ++count_;
+  frame.time_ps = last_time_ps_ = static_cast<uint64_t>(time_ps);
+  last_bits_ = wire_bits(frame.bytes.size());
+  sent_bits_ += last_bits_;
+  return true;
+}
+
 // From the start of the capture.
-Player::Wide Player::capture_time(const Record& record) {
+inline Player::Wide Player::capture_time(const Record& record) {
   if (first_) {
     latest_ns_ = record.timestamp_ns;
     first_ = false;
@@ -129,21 +143,13 @@ Result<void> Player::store(const Record& record, Wide offset_ps) {
   return {};
 }
 
-// Gives the frame its number and its time on the clock.
-Result<void> Player::send(Frame& frame, Wide offset_ps) {
-  const Wide time_ps = options_.rate ? rate_time() : loop_start_ps_ + offset_ps;
-  if (time_ps >= kEndOfTime) {
-    return fail(
-        ExitCode::bad_input,
-        "Packet {} of {} would be sent after more than 203 days, and the simulated clock of 64-bit "
-        "picoseconds ends soon after; raise the rate, or lower the loops or the longest gap.",
-        count_ + 1, reader_.path());
-  }
-  frame.id = ++count_;
-  frame.time_ps = last_time_ps_ = static_cast<uint64_t>(time_ps);
-  last_bits_ = wire_bits(frame.bytes.size());
-  sent_bits_ += last_bits_;
-  return {};
+Error Player::too_late() const {
+  return fail(ExitCode::bad_input,
+              "Packet {} of {} would be sent after more than 203 days, and the simulated clock of "
+              "64-bit picoseconds ends soon after; raise the rate, or lower the loops or the "
+              "longest gap.",
+              count_ + 1, reader_.path())
+      .value();
 }
 
 void Player::start_loop() {
@@ -165,12 +171,13 @@ Result<size_t> Player::read(std::span<Frame> frames) {
     frame.original_length = record.original_length;
     frame.timestamp_ns = record.timestamp_ns;
     frame.source = record.source;
-    auto sent = options_.loops > 1 ? store(record, offset_ps) : Result<void>();
-    if (sent) sent = send(frame, offset_ps);
-    if (!sent) {
-      failure_ = sent.error();
-      return i;
+    if (options_.loops > 1) {
+      if (const auto stored = store(record, offset_ps); !stored) {
+        failure_ = stored.error();
+        return i;
+      }
     }
+    if (!send(frame, offset_ps)) return i;
   }
   return got;
 }
@@ -189,10 +196,7 @@ size_t Player::repeat(std::span<Frame> frames) {
     frame.original_length = stored.original_length;
     frame.timestamp_ns = stored.timestamp_ns;
     frame.source = stored.source;
-    if (auto sent = send(frame, stored.offset_ps); !sent) {
-      failure_ = sent.error();
-      break;
-    }
+    if (!send(frame, stored.offset_ps)) break;
     ++count;
   }
   return count;

@@ -86,7 +86,8 @@ class Player {
   size_t repeat(std::span<Frame> frames);
   Wide capture_time(const Record& record);
   Result<void> store(const Record& record, Wide offset_ps);
-  Result<void> send(Frame& frame, Wide offset_ps);
+  bool send(Frame& frame, Wide offset_ps);
+  Error too_late() const;
   void start_loop();
   Wide rate_time() const;
 

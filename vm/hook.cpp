@@ -77,6 +77,8 @@ void Hook::prefetch(std::span<const Waiting> waiting) const {
 }
 
 Hook::Counters& Hook::counters_of(const std::shared_ptr<const Program>& program) {
+  // Mostly there is one.
+  if (!counters_.empty() && counters_.front().program == program) return counters_.front();
   const auto found = std::ranges::find(counters_, program, &Counters::program);
   if (found != counters_.end()) return *found;
   return counters_.emplace_back(Counters{.program = program});

@@ -8,9 +8,10 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <memory>
-#include <new>
+#include <type_traits>
 
 #include "vm/checksum.h"
 
@@ -21,6 +22,18 @@ namespace {
 // this much more than they need.
 constexpr uint32_t kHeadroomUnit = 64;
 constexpr uint32_t kSpareTailroom = 128;
+
+// Every packet comes by here: as bytes, since compilers clear member by member. Fresh ones are
+// zero.
+void clear(SkbFields& skb) {
+  static_assert(std::is_standard_layout_v<SkbFields>);
+  constexpr size_t kOptions = offsetof(SkbFields, tunnel) + offsetof(Tunnel, options);
+  constexpr size_t kBehind = kOptions + sizeof(Tunnel::options);
+  auto* bytes = reinterpret_cast<uint8_t*>(&skb);
+  std::memset(bytes, 0, kOptions);
+  skb.tunnel.options.clear();
+  std::memset(bytes + kBehind, 0, sizeof(SkbFields) - kBehind);
+}
 
 }  // namespace
 
@@ -44,14 +57,15 @@ void Packet::assign(std::span<const uint8_t> frame, PacketLayout layout) {
   data_meta_ = data_ - in_front;
   data_end_ = data_meta_ + in_buffer;
   std::copy_n(frame.begin(), in_buffer, data_meta_);
-  fragments_.assign(frame.begin() + static_cast<ptrdiff_t>(in_buffer), frame.end());
+  fragments_.clear();
+  if (in_buffer < frame.size()) {
+    fragments_.assign(frame.begin() + static_cast<ptrdiff_t>(in_buffer), frame.end());
+  }
   id = 0;
   ingress_ifindex = rx_queue_index = ifindex = rx_hash = rx_hash_type = 0;
   rx_timestamp_ns.reset();
   rx_vlan.reset();
-  // In place: compilers clear a fresh one to be assigned slowly, and every packet comes by here.
-  std::destroy_at(&skb);
-  ::new (static_cast<void*>(&skb)) SkbFields;
+  clear(skb);
   headers = {.mac = offset_from_start(0), .network = offset_from_start(kEthernetHeader)};
 }
 

@@ -331,10 +331,15 @@ std::span<const ProgramType> program_types() {
 }
 
 const ProgramType* find_program_type(uint32_t type) {
-  for (const ProgramType& row : program_types()) {
-    if (row.type == type) return &row;
-  }
-  return nullptr;
+  static const std::vector<const ProgramType*> kByNumber = [] {
+    std::vector<const ProgramType*> rows;
+    for (const ProgramType& row : program_types()) {
+      if (rows.size() <= row.type) rows.resize(row.type + 1);
+      rows[row.type] = &row;
+    }
+    return rows;
+  }();
+  return type < kByNumber.size() ? kByNumber[type] : nullptr;
 }
 
 }  // namespace xnic::vm

@@ -338,5 +338,35 @@ TEST(Jit, GivesTheContextInR1) {
   EXPECT_EQ(run(engine, **program, packet).r0, reinterpret_cast<uintptr_t>(&packet));
 }
 
+// The bounds of a packet of 60 bytes, with metadata in front and without, moved to where there is
+// room and to where there is none.
+TEST(Jit, MovesThePacketsBoundsAsTheInterpreterDoes) {
+  vm::Interpreter interpreter;
+  jit::JitEngine engine;
+  const auto adjust = [](int helper, int32_t delta) {
+    return Code{mov_reg(1, 6), mov(2, delta), call(helper)};
+  };
+  for (const int32_t metadata : {0, -4, -8, -40, -3, -252, -256, 4, INT32_MIN}) {
+    for (const int32_t head : {0, 1, -1, -14, -164, -176, -208, -212, -216, -217, 45, 46, 47, 300,
+                               INT32_MAX, INT32_MIN}) {
+      SCOPED_TRACE(std::to_string(metadata) + ", " + std::to_string(head));
+      const Code code = Code{mov_reg(6, 1)} + adjust(BPF_FUNC_xdp_adjust_meta, metadata) +
+                        Code{mov_reg(7, 0)} + adjust(BPF_FUNC_xdp_adjust_head, head) +
+                        Code{mov_reg(8, 0)} + adjust(BPF_FUNC_xdp_adjust_meta, 4) +
+                        Code{alu64(BPF_MUL, 0, 1 << 10), alu64_reg(BPF_ADD, 0, 8),
+                             alu64(BPF_MUL, 0, 1 << 10), alu64_reg(BPF_ADD, 0, 7), exit_()};
+      auto program = follow(code);
+      ASSERT_TRUE(program) << program.error().message;
+      const std::vector<uint8_t> frame(60, 0xab);
+      vm::Packet expected(frame);
+      vm::Packet packet(frame);
+      EXPECT_EQ(run(engine, **program, packet), run(interpreter, **program, expected));
+      EXPECT_EQ(packet.bytes(), expected.bytes());
+      EXPECT_EQ(packet.metadata_length(), expected.metadata_length());
+      EXPECT_EQ(packet.data() - packet.hard_start(), expected.data() - expected.hard_start());
+    }
+  }
+}
+
 }  // namespace
 }  // namespace xnic::test

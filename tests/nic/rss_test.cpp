@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 
+#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -108,6 +109,24 @@ TEST(Rss, VlanTagsAndIpOptionsDoNotChangeTheHash) {
   EXPECT_EQ(hash_of(kVectors[1], {.vlan_tags = 2}), kVectors[1].with_ports);
   EXPECT_EQ(hash_of(kVectors[5], {.vlan_tags = 2}), kVectors[5].with_ports);
   EXPECT_EQ(hash_of(kVectors[1], {.options = true}), kVectors[1].with_ports);
+}
+
+// The hash bit by bit, as the specification has it, of any addresses and ports.
+TEST(Rss, IsTheToeplitzHashOfTheTuple) {
+  std::mt19937 random(1);
+  for (int i = 0; i < 2000; ++i) {
+    const bool v6 = i % 2 != 0;
+    const size_t addresses = v6 ? 14 + 8 : 14 + 12;
+    std::vector<uint8_t> frame(14 + (v6 ? 40 : 20) + 8);
+    for (uint8_t& byte : frame) byte = static_cast<uint8_t>(random());
+    frame[12] = v6 ? 0x86 : 0x08;
+    frame[13] = v6 ? 0xdd : 0x00;
+    frame[14] = v6 ? 0x60 : 0x45;
+    frame[v6 ? 20 : 23] = 17;
+    if (!v6) frame[20] = frame[21] = 0;
+    const auto tuple = std::span(frame).subspan(addresses, (v6 ? 32 : 8) + 4);
+    EXPECT_EQ(rss_hash(frame).value, toeplitz(kDefaultToeplitzKey, tuple));
+  }
 }
 
 // The numbers of enum xdp_rss_hash_type of Linux.

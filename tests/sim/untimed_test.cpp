@@ -5,6 +5,8 @@
 #include <set>
 
 #include "tests/sim/programs.h"
+#include "vm/maps/hash.h"
+#include "vm/prologue.h"
 
 namespace xnic::sim {
 namespace {
@@ -95,6 +97,105 @@ TEST(Untimed, AnErrorOfTheSourceEndsTheRun) {
   const auto summary = run_untimed(broken, hooks, options(), sink);
   ASSERT_FALSE(summary);
   EXPECT_EQ(summary.error().message, "The capture is cut.");
+}
+
+// A flow's first packet passes and makes an entry in a map larger than the cache; others are
+// dropped.
+class FirstOfFlow : public vm::MapResolver {
+ public:
+  std::shared_ptr<vm::Map> map_by_fd(int) override { return flows_; }
+
+  std::shared_ptr<vm::Program> program() {
+    constexpr auto kStore = BPF_STX | BPF_MEM | BPF_W;
+    const bpf_insn map = instruction(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, 0);
+    vm::ProgramSpec spec;
+    spec.type = BPF_PROG_TYPE_XDP;
+    spec.license = "GPL";
+    spec.instructions = {load(BPF_W, 2, 1, 0),
+                         load(BPF_W, 3, 1, 4),
+                         mov_reg(4, 2),
+                         instruction(BPF_ALU64 | BPF_ADD | BPF_K, 4, 0, 0, 34),
+                         instruction(BPF_JMP | BPF_JGT | BPF_X, 4, 3, 19, 0),
+                         load(BPF_W, 5, 2, 26),
+                         instruction(kStore, 10, 5, -4, 0),
+                         map,
+                         {},
+                         mov_reg(2, 10),
+                         instruction(BPF_ALU64 | BPF_ADD | BPF_K, 2, 0, 0, -4),
+                         call(BPF_FUNC_map_lookup_elem),
+                         instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2, 0),
+                         mov(0, XDP_DROP),
+                         leave(),
+                         instruction(BPF_ST | BPF_MEM | BPF_W, 10, 0, -8, 1),
+                         map,
+                         {},
+                         mov_reg(2, 10),
+                         instruction(BPF_ALU64 | BPF_ADD | BPF_K, 2, 0, 0, -4),
+                         mov_reg(3, 10),
+                         instruction(BPF_ALU64 | BPF_ADD | BPF_K, 3, 0, 0, -8),
+                         mov(4, 0),
+                         call(BPF_FUNC_map_update_elem),
+                         mov(0, XDP_PASS),
+                         leave()};
+    auto verified = vm::Verifier::verify(std::move(spec), {}, *this, {.values = true});
+    EXPECT_TRUE(verified) << verified.error().message;
+    if (!verified) return nullptr;
+    (*verified)->set_code(engine_.compile(**verified));
+    (*verified)->set_prologue(vm::Prologue::of(**verified, engine_, 1));
+    EXPECT_NE((*verified)->prologue(), nullptr);
+    return *verified;
+  }
+
+ private:
+  static vm::MapSpec spec_of_flows() {
+    vm::MapSpec spec;
+    spec.type = BPF_MAP_TYPE_HASH;
+    spec.key_size = spec.value_size = 4;
+    spec.max_entries = 1 << 20;
+    return spec;
+  }
+
+  vm::Interpreter engine_;
+  std::shared_ptr<vm::Map> flows_ = *vm::create_hash(spec_of_flows(), {});
+};
+
+TEST(Untimed, FetchingAheadKeepsTheOrderInWhichPacketsChangeMaps) {
+  for (const size_t count : {1u, 31u, 32u, 33u, 64u, 1000u}) {
+    SCOPED_TRACE(count);
+    std::vector<Sent> traffic;
+    for (size_t i = 0; i < count; ++i) {
+      traffic.push_back({std::vector<uint8_t>(60), i * 1000});
+      traffic.back().bytes[26] = static_cast<uint8_t>(i * i % 61);
+    }
+    FirstOfFlow flows;
+    Hooks hooks = no_hooks();
+    hooks[static_cast<size_t>(vm::HookPoint::xdp_native)].attach(flows.program());
+    KeepingSink sink;
+    const auto summary = run_untimed(source_of(traffic), hooks, options(), sink);
+    ASSERT_TRUE(summary);
+    expect_whole(traffic, sink, *summary);
+    std::set<uint8_t> seen;
+    for (size_t i = 0; i < count; ++i) {
+      const bool is_first = seen.insert(traffic[i].bytes[26]).second;
+      EXPECT_EQ(sink.packets[i].outcome.end, is_first ? End::delivered : End::dropped) << i;
+    }
+  }
+}
+
+TEST(Untimed, WhatCameBeforeAnErrorOfTheSourceIsRun) {
+  const auto traffic = random_traffic(100, 1000, 5);
+  FirstOfFlow flows;
+  Hooks hooks = no_hooks();
+  hooks[static_cast<size_t>(vm::HookPoint::xdp_native)].attach(flows.program());
+  KeepingSink sink;
+  const FrameSource source =
+      [&, from = source_of(traffic)](std::span<traces::Frame> frames) mutable -> Result<size_t> {
+    const auto got = from(frames);
+    if (got && *got == 0) return fail(ExitCode::bad_input, "The capture is cut.");
+    return got;
+  };
+  EXPECT_FALSE(run_untimed(source, hooks, options(), sink));
+  EXPECT_EQ(sink.packets.size(), traffic.size());
 }
 
 }  // namespace
