@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "vm/interpreter.h"
+#include "vm/kfunc.h"
 
 namespace xnic::jit {
 
@@ -22,6 +23,13 @@ namespace {
 
 constexpr uint32_t kSaved[] = {6, 7, 8, 9};  // that a function preserves
 constexpr uint32_t kSlot = 8;
+
+// Asks what program it runs for, by whose types it knows the object's.
+bool makes_object(const bpf_insn& insn) {
+  if (vm::opcode(insn).kind != Kind::call || insn.src_reg != vm::kPseudoKfuncCall) return false;
+  const vm::Kfunc* kfunc = vm::find_kfunc(insn.imm);
+  return kfunc != nullptr && kfunc->row.returns == vm::Returns::new_object_or_null;
+}
 
 bool has_maps_of_maps(const vm::Program& program) {
   return std::ranges::any_of(program.maps(),
@@ -140,7 +148,8 @@ void Translator::survey(Function& function) {
     needs_invocation_ = needs_invocation_ || calls_c;
     function.loops = function.loops || kind == Kind::may_goto;
     needs_run_ = needs_run_ || vm::names_function(insn) ||
-                 (kind == Kind::call && insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call);
+                 (kind == Kind::call && insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call) ||
+                 makes_object(insn);
   }
   for (const uint32_t number : kSaved) {
     if ((registers >> number & 1) != 0) function.saved.push_back(host_register(number));

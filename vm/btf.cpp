@@ -2,6 +2,8 @@
 
 #include <bpf/btf.h>
 
+#include "vm/local_types.h"
+
 namespace xnic::vm {
 
 std::shared_ptr<Btf> Btf::parse(std::span<const uint8_t> blob) {
@@ -11,7 +13,16 @@ std::shared_ptr<Btf> Btf::parse(std::span<const uint8_t> blob) {
   return std::shared_ptr<Btf>(new Btf(std::move(copy), parsed));
 }
 
+Btf::Btf(std::vector<uint8_t> blob, btf* parsed) : blob_(std::move(blob)), parsed_(parsed) {}
+
 Btf::~Btf() { btf__free(parsed_); }
+
+int Btf::find_local_types() {
+  auto found = LocalTypes::find(*this);
+  if (!found) return found.error();
+  local_types_ = std::move(*found);
+  return 0;
+}
 
 uint32_t Btf::type_count() const { return btf__type_cnt(parsed_); }
 

@@ -11,6 +11,8 @@ struct btf;
 
 namespace xnic::vm {
 
+class LocalTypes;
+
 // A BTF blob as BPF_BTF_LOAD took it, and the few questions that xnic asks of it. Parsing is
 // libbpf's.
 class Btf {
@@ -36,13 +38,19 @@ class Btf {
   // Whether a BTF_KIND_FUNC returns an integer or an enum.
   bool returns_number(uint32_t type_id) const;
 
+  // Looks for the structs of which programs make objects: 0, or the -errno with which Linux
+  // refuses the BTF. Without it there are none.
+  int find_local_types();
+  LocalTypes* local_types() const { return local_types_.get(); }
+
   uint32_t id = 0;  // given by the Kernel
 
  private:
-  Btf(std::vector<uint8_t> blob, btf* parsed) : blob_(std::move(blob)), parsed_(parsed) {}
+  Btf(std::vector<uint8_t> blob, btf* parsed);
 
   std::vector<uint8_t> blob_;
   btf* parsed_;
+  std::unique_ptr<LocalTypes> local_types_;
 };
 
 }  // namespace xnic::vm

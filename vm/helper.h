@@ -16,7 +16,7 @@ namespace xnic::vm {
 enum class Argument : uint8_t {
   none,
   any,                   // any initialised value; of kfuncs, a number
-  ignored,               // any initialised value, of kfuncs, too
+  ignored,               // whatever is there, of kfuncs
   struct_id,             // the constant id of a struct in the kernel's types
   context,               // the program's context, unmodified
   function,              // a callback: the index of the first instruction of a static function
@@ -54,6 +54,18 @@ enum class Argument : uint8_t {
   ended_ringbuf_dynptr,  // that are one and end with it
   buffer_or_null,        // readable and writable bytes, as many as the next argument, or NULL
   slice_size,            // a constant: how many bytes the result leads to
+  // Objects of the program, made by bpf_obj_new.
+  local_type,       // the constant id of a struct in the program's own types
+  dropped_object,   // an object that the program owns and gives up
+  counted_object,   // one that counts its owners
+  ended_object,     // one of the kernel, that was acquired and is given back
+  kptr,             // a pointer to an object, in a map's value or in an object
+  stored_object,    // what is put there: an object that the program owns and gives up, or NULL
+  list_head,        // of a list whose lock is held
+  added_list_node,  // in an object that the program owns and gives to the list
+  rb_root,          // of a tree whose lock is held
+  added_rb_node,
+  rb_node,  // in an object that may be in a tree
 };
 
 enum class Returns : uint8_t {
@@ -70,6 +82,11 @@ enum class Returns : uint8_t {
   kernel_object,     // something that may not be followed
   slice_or_null,     // bytes that a dynptr leads to
   read_only_slice_or_null,
+  new_object_or_null,   // acquired, of the type that the first argument names
+  same_object_or_null,  // acquired, of the type of the first argument; NULL if it had no owner
+  kptr_or_null,         // acquired, what the kptr held
+  taken_node_or_null,   // acquired, what was in the list or tree
+  node_or_null,         // what is in the list or tree, for as long as its lock is held
 };
 
 using HelperFunction = uint64_t (*)(Invocation&, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);

@@ -95,7 +95,7 @@ long map_create(Kernel& kernel, bpf_attr& attr) {
     if (spec.btf_key_type_id >= btf->type_count() || spec.btf_value_type_id >= btf->type_count()) {
       return -EINVAL;
     }
-    if (const int error = check_map_btf(*btf, spec); error != 0) return error;
+    if (const int error = check_map_btf(btf, spec); error != 0) return error;
   }
 
   ObjectFd fd("bpf-map");

@@ -90,6 +90,12 @@ class Analysis {
   // Maps that a program of this type must not use.
   Verdict require_maps() const {
     for (const std::shared_ptr<Map>& map : env_.maps) {
+      const ValueFields& fields = map->spec().fields;
+      const bool has_root =
+          fields.has(SpecialField::Kind::list_head) || fields.has(SpecialField::Kind::rb_root);
+      if (has_root && env_.type.helper_set == kTracing) {
+        return refuse(EINVAL, "tracing progs cannot use bpf_{{list_head,rb_root}} yet");
+      }
       if (map->spec().fields.has_spin_lock() && env_.spec.type == BPF_PROG_TYPE_SOCKET_FILTER) {
         return refuse(EINVAL, "socket filter progs cannot use bpf_spin_lock yet");
       }
@@ -286,7 +292,7 @@ class Analysis {
   Verdict require_same_pointer(uint32_t base) {
     const Type type = env_.reg(base).type;
     Type& before = env_.base_types[env_.index];
-    const auto is_rewritten = [](Type t) { return t == Type::context || t >= Type::socket_common; };
+    const auto is_rewritten = [](Type t) { return t == Type::context || t >= Type::local_object; };
     if (before == Type::uninitialised) before = type;
     if (before == type || (!is_rewritten(type) && !is_rewritten(before))) return {};
     return refuse(EINVAL, "same insn cannot be used with different pointers");

@@ -79,9 +79,10 @@ Verdict Call::require() {
 
 Verdict Call::require_argument(uint32_t position) {
   const uint32_t number = position + 1;
+  const Argument kind = helper_.arguments[position];
+  if (kind == Argument::ignored) return {};
   if (Verdict v = require_initialised(env_, number)) return v;
   Register& r = env_.reg(number);
-  const Argument kind = helper_.arguments[position];
   if (r.reference != 0) reference_ = r.reference;
   switch (kind) {
     case Argument::none:
@@ -170,6 +171,29 @@ Verdict Call::require_argument(uint32_t position) {
       return r.is_null() ? Verdict{} : require_memory_type(number);
     case Argument::slice_size:
       return require_slice_size(position);
+    case Argument::local_type:
+      return require_local_type(number);
+    case Argument::dropped_object:
+      return require_dropped_object(number);
+    case Argument::counted_object:
+      return require_counted_object(number);
+    case Argument::ended_object:
+      if (Verdict v = require_type(number, Type::kernel_object)) return v;
+      return require_acquired(number);
+    case Argument::kptr:
+      return require_kptr(number);
+    case Argument::stored_object:
+      return require_stored_object(number);
+    case Argument::list_head:
+      return require_root(number, SpecialField::Kind::list_head);
+    case Argument::added_list_node:
+      return require_added_node(number, SpecialField::Kind::list_node);
+    case Argument::rb_root:
+      return require_root(number, SpecialField::Kind::rb_root);
+    case Argument::added_rb_node:
+      return require_added_node(number, SpecialField::Kind::rb_node);
+    case Argument::rb_node:
+      return require_tree_node(number);
   }
   return {};
 }

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "vm/verifier/arithmetic.h"
+#include "vm/verifier/local_objects.h"
 #include "vm/verifier/precision.h"
 #include "vm/verifier/requirements.h"
 
@@ -227,14 +228,8 @@ Register loaded(Environment& env, uint32_t base_number, int32_t offset, uint32_t
           int64_t{offset} + base.offset + static_cast<int64_t>(base.number.bits.value);
       if (!base.number.is_constant()) return Register::unknown();
       if (read_constant(env, base, at, size, value)) return Register::constant(value);
-      for (const KernelPointer& field : env.kernel_pointers_in(base.map)) {
-        if (field.offset != at) continue;
-        Register object = Register::pointer(Type::kernel_object);
-        object.maybe_null = true;
-        object.id = env.new_id();
-        return object;
-      }
-      return Register::unknown();
+      const SpecialField* kptr = base.map->fields.find_kptr(at);
+      return kptr == nullptr ? Register::unknown() : loaded_kptr(env, base.map->fields, *kptr);
     }
     default:
       return Register::unknown();
@@ -334,7 +329,7 @@ Verdict apply_load_immediate(Environment& env, const bpf_insn& insn) {
   }
   if (insn.src_reg == BPF_PSEUDO_FUNC) {
     target = Register::pointer(Type::function);
-    target.subprogram = env.flow.function_of(static_cast<uint32_t>(insn.imm));
+    target.target = env.flow.function_of(static_cast<uint32_t>(insn.imm));
     return {};
   }
   for (const std::shared_ptr<Map>& map : env.maps) {

@@ -9,7 +9,6 @@
 #include "vm/exceptions.h"
 #include "vm/helper.h"
 #include "vm/map.h"
-#include "vm/maps/kernel_pointers.h"
 #include "vm/program.h"
 #include "vm/program_type.h"
 #include "vm/proof.h"
@@ -46,11 +45,6 @@ struct Environment {
     const uint32_t callback = vm::exception_callback(program).value_or(0);
     if (callback != 0) exception_callback = flow.function_of(callback);
     proof.reached.resize(code.size());
-    for (const std::shared_ptr<Map>& map : maps) {
-      if (map->btf == nullptr) continue;
-      auto pointers = find_kernel_pointers(*map->btf, map->spec());
-      if (!pointers.empty()) kernel_pointers.emplace(&map->spec(), std::move(pointers));
-    }
     well_formed.resize(code.size());
   }
 
@@ -107,14 +101,6 @@ struct Environment {
     }
     return nullptr;
   }
-
-  // The pointers to objects of the kernel in a value of that map. Of inner maps none are known.
-  std::span<const KernelPointer> kernel_pointers_in(const MapSpec* map) const {
-    const auto found = kernel_pointers.find(map);
-    if (found == kernel_pointers.end()) return {};
-    return found->second;
-  }
-  std::unordered_map<const MapSpec*, std::vector<KernelPointer>> kernel_pointers;
 
   // Another path, which begins as a copy of this one at `at`, coming from `from`.
   State& branch(uint32_t at, uint32_t from);

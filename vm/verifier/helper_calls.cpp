@@ -24,6 +24,7 @@ Verdict Call::apply() {
   if (callback_ != nullptr) {
     if (Verdict v = call_back()) return v;
   }
+  if (given_ != 0) give_object();
   const Register second = env_.reg(2);
   if (new_dynptr_) begin_dynptr(env_, *new_dynptr_);
   for (uint32_t i = 0; i <= 5; ++i) env_.reg(i) = {};
@@ -62,7 +63,7 @@ Verdict Call::call_back() {
       return {};
     }
   }
-  return push_callback(env_, insn_, callback_->subprogram);
+  return push_callback(env_, insn_, callback_->target);
 }
 
 // NULL, or something that has to be given back.
@@ -135,6 +136,12 @@ Register Call::result(const Register& second) {
       return same_socket(Type::tcp_socket, reference_);
     case Returns::listener_or_null:
       return same_socket(Type::socket, 0);
+    case Returns::new_object_or_null:
+    case Returns::same_object_or_null:
+    case Returns::kptr_or_null:
+    case Returns::taken_node_or_null:
+    case Returns::node_or_null:
+      return object_result();
     case Returns::record_or_null: {
       Register r = acquired(Type::record);
       r.extent = static_cast<int32_t>(second.number.bits.value);

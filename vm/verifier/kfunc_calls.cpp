@@ -8,6 +8,7 @@
 
 #include "vm/kfunc.h"
 #include "vm/verifier/helper_calls.h"
+#include "vm/verifier/local_objects.h"
 #include "vm/verifier/requirements.h"
 
 namespace xnic::vm::verifier {
@@ -28,6 +29,7 @@ Verdict apply_region(State& now, const Kfunc& kfunc) {
         return refuse(EINVAL, "unmatched rcu read unlock (kernel function {})", kfunc.row.name);
       }
       now.in_rcu = false;
+      end_rcu_section(now);
       return {};
     case Region::begins_no_preemption:
       ++now.no_preemption;
@@ -53,9 +55,10 @@ Verdict apply_kfunc_call(Environment& env, const bpf_insn& insn) {
                   other == nullptr ? std::string_view("?") : other->row.name);
   }
   const Argument takes = kfunc->row.arguments[0];
-  const bool iterates = takes == Argument::new_iterator || takes == Argument::iterator ||
-                        takes == Argument::ended_iterator;
-  if (env.now->lock_id != 0 && !iterates) {
+  const bool goes_with_locks = takes == Argument::new_iterator || takes == Argument::iterator ||
+                               takes == Argument::ended_iterator || takes == Argument::list_head ||
+                               takes == Argument::rb_root || takes == Argument::counted_object;
+  if (env.now->lock_id != 0 && !goes_with_locks) {
     return refuse(EINVAL, "function calls are not allowed while holding a lock");
   }
   const Register& first = env.reg(1);

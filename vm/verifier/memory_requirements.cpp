@@ -7,8 +7,10 @@
 #include <cstddef>
 
 #include "vm/verifier/effects.h"
+#include "vm/verifier/local_objects.h"
 #include "vm/verifier/precision.h"
 #include "vm/verifier/requirements.h"
+#include "vm/verifier/struct_access.h"
 
 namespace xnic::vm::verifier {
 namespace {
@@ -61,7 +63,7 @@ enum class By : uint8_t { instruction, helper };
 
 // What may be done with a pointer to an object of the kernel: an instruction may read it, or set
 // one that owns nothing to NULL. Linux also takes a pointer to the right type of object.
-Verdict require_kernel_pointer(Environment& env, const KernelPointer& field, const Register& r,
+Verdict require_kernel_pointer(Environment& env, const SpecialField& field, const Register& r,
                                int64_t offset, uint64_t size, By by) {
   if (by == By::helper) return refuse(EACCES, "kptr cannot be accessed indirectly by helper");
   if (!r.number.is_constant()) return refuse(EACCES, "kptr access cannot have variable offset");
@@ -69,13 +71,13 @@ Verdict require_kernel_pointer(Environment& env, const KernelPointer& field, con
   if (at != field.offset) {
     return refuse(EACCES, "kptr access misaligned expected={} off={}", field.offset, at);
   }
-  if (size != kKernelPointerBytes) return refuse(EACCES, "kptr access size must be BPF_DW");
+  if (size != field.size) return refuse(EACCES, "kptr access size must be BPF_DW");
   const bpf_insn& insn = env.insn();
   if (BPF_MODE(insn.code) != BPF_MEM) {
     return refuse(EACCES, "kptr in map can only be accessed using BPF_MEM instruction mode");
   }
   if (BPF_CLASS(insn.code) == BPF_LDX) return {};
-  if (field.kind != KernelPointer::Kind::untrusted) {
+  if (field.kind != SpecialField::Kind::untrusted_kptr) {
     return refuse(EACCES, "store to referenced kptr disallowed");
   }
   if (BPF_CLASS(insn.code) == BPF_ST) {
@@ -94,20 +96,15 @@ Verdict require_kernel_pointer(Environment& env, const KernelPointer& field, con
 // The kernel's own fields in a value are for its helpers.
 Verdict require_no_special_field(Environment& env, const Register& r, int64_t offset, uint64_t size,
                                  By by) {
-  const auto touches = [&](int32_t field, int32_t bytes) {
-    return field >= 0 && r.number.full.smin + offset < field + bytes &&
-           static_cast<uint64_t>(field) < r.number.full.umax + static_cast<uint64_t>(offset) + size;
-  };
-  for (const KernelPointer& field : env.kernel_pointers_in(r.map)) {
-    if (!touches(static_cast<int32_t>(field.offset), kKernelPointerBytes)) continue;
+  for (const SpecialField& field : r.map->fields.all()) {
+    const bool touches =
+        r.number.full.smin + offset < int64_t{field.offset} + field.size &&
+        uint64_t{field.offset} < r.number.full.umax + static_cast<uint64_t>(offset) + size;
+    if (!touches) continue;
+    if (!field.is_kptr()) {
+      return refuse(EACCES, "{} cannot be accessed directly by load/store", name_of(field.kind));
+    }
     if (Verdict v = require_kernel_pointer(env, field, r, offset, size, by)) return v;
-  }
-  const ValueFields& fields = r.map->fields;
-  if (touches(fields.spin_lock_offset(), sizeof(bpf_spin_lock))) {
-    return refuse(EACCES, "bpf_spin_lock cannot be accessed directly by load/store");
-  }
-  if (touches(fields.timer_offset(), sizeof(bpf_timer))) {
-    return refuse(EACCES, "bpf_timer cannot be accessed directly by load/store");
   }
   return {};
 }
@@ -200,6 +197,25 @@ Verdict require_socket(const Register& r, uint32_t number, int64_t offset, uint3
   return refuse(EACCES, "R{} invalid {} access off={} size={}", number, type_name(r), offset, size);
 }
 
+// An object of the program is its own to write, but for the fields of the kernel.
+Verdict require_local_object(const Environment& env, const Register& r, uint32_t number,
+                             int64_t offset, uint32_t size) {
+  const std::string_view name = env.spec.btf->type_name(r.target);
+  if (offset < 0) {
+    return refuse(EACCES, "R{} is ptr_{} invalid negative access: off={}", number, name, offset);
+  }
+  if (!r.number.is_constant() || r.number.bits.value != 0) {
+    return refuse(EACCES, "R{} is ptr_{} invalid variable offset: off={}, var_off=({:#x}; {:#x})",
+                  number, name, offset, r.number.bits.value, r.number.bits.mask);
+  }
+  for (const SpecialField& field : fields_of(env, r).all()) {
+    if (offset < int64_t{field.offset} + field.size && field.offset < offset + size) {
+      return refuse(EACCES, "direct access to {} is disallowed", name_of(field.kind));
+    }
+  }
+  return require_members(*env.spec.btf, r.target, offset, size);
+}
+
 }  // namespace
 
 Verdict require_unmodified(const Register& r, uint32_t number) {
@@ -284,6 +300,8 @@ Verdict require_access(Environment& env, uint32_t base, int32_t offset, uint32_t
     case Type::packet_meta:
       if (write && env.type.packet_is_read_only) return refuse(EACCES, "cannot write into packet");
       return require_packet(r, base, at, size, false);
+    case Type::local_object:
+      return require_local_object(env, r, base, at, size);
     case Type::socket_common:
     case Type::socket:
     case Type::tcp_socket:

@@ -29,6 +29,7 @@ enum class Type : uint8_t {
   function,       // a callback
   dynptr,         // a dynptr that may not be written to; or, as a slot, a part of one
   kernel_object,  // somewhere in an object of the kernel, of which nothing may be accessed
+  local_object,   // in an object of the program
   socket_common,  // what all sockets have
   socket,         // a full socket
   tcp_socket,
@@ -49,13 +50,15 @@ struct Register {
   bool by_narrow_delta = false;  // the same, in 32 bits and zero-extended
   uint8_t frame = 0;             // of a stack pointer
   int32_t offset = 0;
-  int32_t extent = 0;       // bytes: proven of a packet, or the size of memory
-  uint32_t id = 0;          // equal ids: equal numbers, NULL together, same packet offset
-  uint32_t reference = 0;   // what must be released; 0: nothing
-  uint32_t map_id = 0;      // which inner map; 0 for a map that an instruction names
-  uint32_t subprogram = 0;  // of a function
+  int32_t extent = 0;      // bytes: proven of a packet, or the size of memory
+  uint32_t id = 0;         // equal ids: equal numbers, NULL together, same packet offset
+  uint32_t reference = 0;  // what must be released; 0: nothing
+  uint32_t map_id = 0;     // which inner map; 0 for a map that an instruction names
+  uint32_t target = 0;     // of a function: its number; of a local object: the id of its type
   DynptrKind dynptr_kind = DynptrKind::none;
-  uint32_t dynptr = 0;  // its id; of memory: of the dynptr that led there
+  bool non_owning = false;  // of a local object: may be used while the lock is held
+  bool rcu = false;         // while nothing is freed
+  uint32_t dynptr = 0;      // its id; of memory: of the dynptr that led there
   const MapSpec* map = nullptr;
   Bounds number;
 

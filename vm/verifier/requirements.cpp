@@ -214,11 +214,8 @@ Verdict require_operands(Environment& env, const bpf_insn& insn) {
   }
 }
 
-Verdict require_nothing_held(const Environment& env, std::string_view what) {
+Verdict require_nothing_acquired(const Environment& env, std::string_view what) {
   const State& now = *env.now;
-  if (now.lock_id != 0) {
-    return refuse(EINVAL, "{} cannot be used inside bpf_spin_lock-ed region", what);
-  }
   const uint32_t callback = now.frame().in_callback ? now.depth() : 0;
   if (now.depth() != 0 && callback == 0) return {};
   for (const Reference& r : now.references) {
@@ -227,6 +224,16 @@ Verdict require_nothing_held(const Environment& env, std::string_view what) {
                   "Unreleased reference id={} alloc_insn={}\n{} would lead to reference leak", r.id,
                   r.acquired_at, what);
   }
+  return {};
+}
+
+Verdict require_nothing_held(const Environment& env, std::string_view what) {
+  const State& now = *env.now;
+  if (now.lock_id != 0) {
+    return refuse(EINVAL, "{} cannot be used inside bpf_spin_lock-ed region", what);
+  }
+  if (Verdict v = require_nothing_acquired(env, what)) return v;
+  if (now.depth() != 0 && !now.frame().in_callback) return {};
   if (now.in_rcu) {
     return refuse(EINVAL, "{} cannot be used inside bpf_rcu_read_lock-ed region", what);
   }
