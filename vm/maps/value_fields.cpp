@@ -20,6 +20,7 @@
 #include "vm/btf.h"
 #include "vm/map.h"
 #include "vm/maps/kernel_pointers.h"
+#include "vm/maps/unfilled.h"
 
 namespace xnic::vm {
 namespace {
@@ -182,6 +183,17 @@ constexpr BtfRow kBtfRows[] = {
     {BPF_MAP_TYPE_DEVMAP_HASH, KeyRule::refused, false, false, false},
     {BPF_MAP_TYPE_CPUMAP, KeyRule::refused, false, false, false},
     {BPF_MAP_TYPE_XSKMAP, KeyRule::refused, false, false, false},
+    {BPF_MAP_TYPE_SK_STORAGE, KeyRule::index, true, false, true},
+    {BPF_MAP_TYPE_INODE_STORAGE, KeyRule::index, true, false, true},
+    {BPF_MAP_TYPE_TASK_STORAGE, KeyRule::index, true, false, true},
+    {kCgrpStorage, KeyRule::index, true, false, true},
+    {BPF_MAP_TYPE_CGROUP_STORAGE, KeyRule::required, true, false, false},
+    {BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE, KeyRule::required, false, false, false},
+    {BPF_MAP_TYPE_STACK_TRACE, KeyRule::refused, false, false, false},
+    {BPF_MAP_TYPE_CGROUP_ARRAY, KeyRule::refused, false, false, false},
+    {BPF_MAP_TYPE_SOCKMAP, KeyRule::refused, false, false, false},
+    {BPF_MAP_TYPE_SOCKHASH, KeyRule::refused, false, false, false},
+    {BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, KeyRule::refused, false, false, false},
 };
 
 BtfRow row_of(bpf_map_type type) {

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "vm/kfunc.h"
+#include "vm/verifier/foreign_kfuncs.h"
 #include "vm/verifier/helper_calls.h"
 #include "vm/verifier/requirements.h"
 
@@ -28,6 +29,12 @@ Verdict apply_region(State& now, const Kfunc& kfunc) {
         return refuse(EINVAL, "unmatched rcu read unlock (kernel function {})", kfunc.row.name);
       }
       now.in_rcu = false;
+      // What was safe to follow within it is no more.
+      now.for_each([](Register& r) {
+        if (r.type != Type::kernel_object || r.trust != Trust::rcu) return;
+        r.trust = Trust::untrusted;
+        r.maybe_null = false;
+      });
       return {};
     case Region::begins_no_preemption:
       ++now.no_preemption;
@@ -46,6 +53,9 @@ Verdict apply_region(State& now, const Kfunc& kfunc) {
 }  // namespace
 
 Verdict apply_kfunc_call(Environment& env, const bpf_insn& insn) {
+  if (is_foreign(insn)) {
+    return apply_foreign_kfunc(env, static_cast<uint32_t>(insn.imm & ~kForeignKfunc));
+  }
   const Kfunc* kfunc = find_kfunc(insn.imm, env.type.helper_set);
   if (kfunc == nullptr) {
     const Kfunc* other = find_kfunc(insn.imm);

@@ -40,6 +40,8 @@ std::string_view base_name(Type type) {
       return "func";
     case Type::dynptr:
       return "dynptr_ptr";
+    case Type::flow_keys:
+      return "flow_keys";
     case Type::kernel_object:
       return "untrusted_ptr";
     case Type::socket_common:
