@@ -51,6 +51,21 @@ uint32_t Btf::function_id(std::string_view name) const {
   return found < 0 ? 0 : static_cast<uint32_t>(found);
 }
 
+bool Btf::is_function(uint32_t type_id) const {
+  const btf_type* type = btf__type_by_id(parsed_, type_id);
+  return type != nullptr && btf_is_func(type);
+}
+
+bool Btf::is_variable(uint32_t type_id) const {
+  const btf_type* type = btf__type_by_id(parsed_, type_id);
+  return type != nullptr && btf_is_var(type);
+}
+
+uint32_t Btf::struct_id(std::string_view name) const {
+  const int found = btf__find_by_name_kind(parsed_, std::string(name).c_str(), BTF_KIND_STRUCT);
+  return found < 0 ? 0 : static_cast<uint32_t>(found);
+}
+
 bool Btf::returns_number(uint32_t type_id) const {
   const btf_type* function = btf__type_by_id(parsed_, type_id);
   if (function == nullptr || !btf_is_func(function)) return false;

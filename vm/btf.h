@@ -35,6 +35,10 @@ class Btf {
   bool is_global_function(uint32_t type_id) const;
   // The id of the BTF_KIND_FUNC of that name, 0 if there is none.
   uint32_t function_id(std::string_view name) const;
+  bool is_function(uint32_t type_id) const;
+  bool is_variable(uint32_t type_id) const;
+  // The id of the struct of that name, 0 if there is none.
+  uint32_t struct_id(std::string_view name) const;
   // Whether a BTF_KIND_FUNC returns an integer or an enum.
   bool returns_number(uint32_t type_id) const;
 

@@ -177,6 +177,9 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
         return {};
       }
       return fmt::format("gives {} no function of the program in r{}", helper.name, number + 1);
+    case Argument::context_or_null:
+      if (value == 0) return {};
+      [[fallthrough]];
     case Argument::context:
       if (value == reinterpret_cast<uintptr_t>(&invocation_.packet)) return {};
       return fmt::format("gives {} no context in r{}", helper.name, number + 1);
@@ -184,6 +187,9 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
       return check_map();
     case Argument::map_key:
       return readable(map->spec().key_size, "key");
+    case Argument::map_value_or_null:
+      if (value == 0) return {};
+      [[fallthrough]];
     case Argument::map_value:
       return readable(map->spec().value_size, "value");
     case Argument::map_value_out: {
@@ -239,6 +245,17 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
       return memory_.holds_string(*program_, value)
                  ? std::string()
                  : fmt::format("gives {} no constant text in r{}", helper.name, number + 1);
+    case Argument::task:
+    case Argument::cgroup:
+    case Argument::seq_file:
+    case Argument::path:
+    case Argument::file:
+    case Argument::sk_buff:
+      return fmt::format("gives {} no object of the kernel in r{}: there is none here", helper.name,
+                         number + 1);
+    case Argument::full_socket_or_null:
+      if (value == 0) return {};
+      [[fallthrough]];
     case Argument::socket:
     case Argument::ended_socket:
       return fmt::format("gives {} no socket in r{}: there is none here", helper.name, number + 1);

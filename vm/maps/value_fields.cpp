@@ -17,6 +17,7 @@
 #include "vm/local_types.h"
 #include "vm/map.h"
 #include "vm/maps/field_search.h"
+#include "vm/maps/unfilled.h"
 
 namespace xnic::vm {
 namespace {
@@ -57,6 +58,17 @@ constexpr BtfRow kBtfRows[] = {
     {BPF_MAP_TYPE_DEVMAP_HASH, KeyRule::refused, false, false, false, false},
     {BPF_MAP_TYPE_CPUMAP, KeyRule::refused, false, false, false, false},
     {BPF_MAP_TYPE_XSKMAP, KeyRule::refused, false, false, false, false},
+    {BPF_MAP_TYPE_SK_STORAGE, KeyRule::index, true, false, false, true},
+    {BPF_MAP_TYPE_INODE_STORAGE, KeyRule::index, true, false, false, true},
+    {BPF_MAP_TYPE_TASK_STORAGE, KeyRule::index, true, false, false, true},
+    {kCgrpStorage, KeyRule::index, true, false, false, true},
+    {BPF_MAP_TYPE_CGROUP_STORAGE, KeyRule::required, true, false, false, false},
+    {BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE, KeyRule::required, false, false, false, false},
+    {BPF_MAP_TYPE_STACK_TRACE, KeyRule::refused, false, false, false, false},
+    {BPF_MAP_TYPE_CGROUP_ARRAY, KeyRule::refused, false, false, false, false},
+    {BPF_MAP_TYPE_SOCKMAP, KeyRule::refused, false, false, false, false},
+    {BPF_MAP_TYPE_SOCKHASH, KeyRule::refused, false, false, false, false},
+    {BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, KeyRule::refused, false, false, false, false},
 };
 
 BtfRow row_of(bpf_map_type type) {

@@ -50,6 +50,7 @@ class Call {
   Verdict require_bytes(uint32_t number, uint32_t size);
   Verdict require_acquired(uint32_t number);
   Verdict require_struct_id(uint32_t number);
+  Verdict require_object(uint32_t number, std::string_view name) const;
   Verdict require_size(uint32_t position);
   Verdict require_slice_size(uint32_t position);
   Verdict require_dynptr_argument(uint32_t number, Argument kind);
@@ -73,6 +74,8 @@ class Call {
   Verdict require_stored_object(uint32_t number);
   void give_object();
   Register object_result();
+  bool has_sockmap() const;
+  bool changes_sockets() const;
   // Linux knows that a constant key below max_entries is found in an array.
   void find_constant_key(uint32_t number);
   void note_proof();
@@ -101,6 +104,8 @@ class Call {
   std::optional<DynptrUse> dynptr_;      // that is used
   std::optional<DynptrUse> new_dynptr_;  // that begins
   uint32_t slice_size_ = 0;
+  uint32_t struct_id_ = 0;   // of the kernel's types
+  uint64_t most_bytes_ = 0;  // by the size argument
   std::vector<Lent> lent_;
   std::vector<Lent> filled_;
 };

@@ -60,7 +60,7 @@ Verdict Call::require_lock(uint32_t number) {
 // The lock in an object of the program.
 Verdict Call::require_own_lock(uint32_t number) const {
   const Register& r = env_.reg(number);
-  if (r.maybe_null || r.non_owning || r.rcu) {
+  if (r.maybe_null || r.non_owning || r.trust == Trust::rcu) {
     return refuse(EACCES, "R{} type={} expected=map_value, ptr_", number, object_name(env_, r));
   }
   if (!r.number.is_constant() || r.number.bits.value != 0) {

@@ -8,6 +8,7 @@
 #include "vm/btf.h"
 #include "vm/exceptions.h"
 #include "vm/helper.h"
+#include "vm/kernel_face.h"
 #include "vm/map.h"
 #include "vm/program.h"
 #include "vm/program_type.h"
@@ -24,10 +25,12 @@ inline constexpr uint64_t kMaxVariableSize = uint64_t{1} << 29;  // BPF_MAX_VAR_
 
 // What all parts of the analysis share: the program, and how far its analysis has come.
 struct Environment {
-  Environment(const ProgramSpec& program, std::span<const Subprogram> program_functions,
+  Environment(const ProgramSpec& program, const Btf& kernel_types_of_ids,
+              std::span<const Subprogram> program_functions,
               std::span<const std::shared_ptr<Map>> program_maps, bool gpl, uint32_t log_level,
               uint32_t cpus)
       : spec(program),
+        kernel_types(kernel_types_of_ids),
         code(program.instructions),
         type(*find_program_type(program.type)),
         subprograms(program_functions),
@@ -49,6 +52,9 @@ struct Environment {
   }
 
   const ProgramSpec& spec;
+  const Btf& kernel_types;  // that ids in the program are of
+  // The program is not judged for another kernel: it will run here.
+  bool will_run() const { return &kernel_types == &vm::kernel_types(); }
   std::span<const bpf_insn> code;
   const ProgramType& type;
   std::span<const Subprogram> subprograms;
@@ -68,6 +74,9 @@ struct Environment {
 
   // Paths that are still to be followed, the last first.
   std::vector<StatePointer> pending;
+
+  // Where the context are values of the kernel's types, what each 8 bytes hold.
+  std::vector<Register> arguments;
 
   // Found out on the way.
   std::vector<Proof::Function> stack;  // of each function

@@ -8,6 +8,7 @@
 #include "vm/verifier/effects.h"
 #include "vm/verifier/explored.h"
 #include "vm/verifier/local_objects.h"
+#include "vm/verifier/kernel_objects.h"
 #include "vm/verifier/precision.h"
 #include "vm/verifier/pruning.h"
 #include "vm/verifier/requirements.h"
@@ -53,7 +54,9 @@ Verdict require_result(Environment& env, uint32_t number, ResultRange allowed) {
 
 Verdict require_program_result(Environment& env, uint32_t number) {
   if (env.type.results == nullptr) return {};
-  return require_result(env, number, env.type.results(env.spec.expected_attach_type));
+  const ResultRange allowed = env.type.results(env.spec.expected_attach_type);
+  if (allowed.least == kAnyResult.least && allowed.most == kAnyResult.most) return {};
+  return require_result(env, number, allowed);
 }
 
 Verdict leave_function(Environment& env, uint32_t& next) {
@@ -261,6 +264,7 @@ Verdict apply_exit(Environment& env, uint32_t& next, bool& done) {
   }
   if (now.depth() != 0) return leave_function(env, next);
   done = true;
+  if (now.frame().subprogram == 0 && stands_for_void(env)) return {};
   if (Verdict v = require_initialised(env, 0)) return v;
   const Function& function = env.flow.functions[now.frame().subprogram];
   if (now.frame().in_async_callback) {

@@ -7,6 +7,7 @@
 #include "vm/verifier/call.h"
 #include "vm/verifier/effects.h"
 #include "vm/verifier/function_calls.h"
+#include "vm/verifier/kernel_objects.h"
 #include "vm/verifier/precision.h"
 
 namespace xnic::vm::verifier {
@@ -95,6 +96,16 @@ Register Call::result(const Register& second) {
       }
       return r;
     }
+    case Returns::size_or_error: {
+      constexpr int64_t kMostErrors = 4095;
+      Register r = Register::unknown();
+      r.number.full.smin = -kMostErrors;
+      r.number.full.smax = static_cast<int64_t>(most_bytes_);
+      r.number.low.smin = static_cast<int32_t>(-kMostErrors);
+      r.number.low.smax = static_cast<int32_t>(most_bytes_);
+      r.number.sync();
+      return r;
+    }
     case Returns::none:
       return {};
     case Returns::iterated_int_or_null: {
@@ -104,7 +115,15 @@ Register Call::result(const Register& second) {
       r.id = env_.new_id();
       return r;
     }
+    case Returns::map_value: {
+      Register r = Register::pointer(Type::map_value);
+      r.map = map_;
+      r.map_id = map_id_;
+      if (map_->fields.has_spin_lock()) r.id = env_.new_id();
+      return r;
+    }
     case Returns::map_value_or_null: {
+      if (has_sockmap()) return acquired(Type::socket);
       Register r = Register::pointer(Type::map_value);
       r.map = map_;
       r.map_id = map_id_;
@@ -113,7 +132,16 @@ Register Call::result(const Register& second) {
       return r;
     }
     case Returns::kernel_object:
-      return Register::pointer(Type::kernel_object);
+      return kernel_object(struct_id_, Trust::untrusted);
+    case Returns::trusted_object:
+      return kernel_object(env_, helper_.object, Trust::trusted);
+    case Returns::object_or_null: {
+      Register r = kernel_object(env_, helper_.object, Trust::compatible);
+      r.maybe_null = true;
+      r.id = env_.new_id();
+      r.reference = reference_;
+      return r;
+    }
     case Returns::slice_or_null:
     case Returns::read_only_slice_or_null: {
       Register r = Register::pointer(Type::memory);
@@ -157,6 +185,34 @@ Verdict apply_row(Environment& env, const bpf_insn& insn, const Helper& row) {
   return call.apply();
 }
 
+namespace {
+
+// Attach types of cgroup_sock_addr whose programs have no say in what a system call returns, or
+// cannot bind a socket.
+bool has_result_helpers(uint32_t attach_type, uint32_t helper) {
+  constexpr uint32_t kUnixReceive = 51;  // younger than linux/bpf.h of Debian 12
+  constexpr uint32_t kUnixNames[] = {52, 53};
+  switch (attach_type) {
+    case BPF_CGROUP_INET4_CONNECT:
+    case BPF_CGROUP_INET6_CONNECT:
+      return true;
+    case BPF_CGROUP_UDP4_RECVMSG:
+    case BPF_CGROUP_UDP6_RECVMSG:
+    case BPF_CGROUP_INET4_GETPEERNAME:
+    case BPF_CGROUP_INET6_GETPEERNAME:
+    case BPF_CGROUP_INET4_GETSOCKNAME:
+    case BPF_CGROUP_INET6_GETSOCKNAME:
+    case kUnixReceive:
+    case kUnixNames[0]:
+    case kUnixNames[1]:
+      return false;
+    default:
+      return helper != BPF_FUNC_bind;
+  }
+}
+
+}  // namespace
+
 Verdict apply_helper_call(Environment& env, const bpf_insn& insn) {
   const auto id = static_cast<uint32_t>(insn.imm);
   const Helper* helper = find_helper(id, env.type.helper_set);
@@ -170,6 +226,17 @@ Verdict apply_helper_call(Environment& env, const bpf_insn& insn) {
   }
   if (env.now->lock_id != 0 && id != BPF_FUNC_spin_unlock) {
     return refuse(EINVAL, "function calls are not allowed while holding a lock");
+  }
+  if (id == BPF_FUNC_get_local_storage && !env.reg(2).is_null()) {
+    return refuse(EINVAL, "get_local_storage() doesn't support non-zero flags");
+  }
+  if ((id == BPF_FUNC_get_retval || id == BPF_FUNC_set_retval || id == BPF_FUNC_bind) &&
+      !has_result_helpers(env.spec.expected_attach_type, id)) {
+    return refuse(EINVAL, "program of this type cannot use helper {}#{}", helper->name, id);
+  }
+  const bool sleeps = id == BPF_FUNC_copy_from_user || id == BPF_FUNC_sys_bpf;
+  if (sleeps && ((env.spec.flags & BPF_F_SLEEPABLE) == 0 || env.now->in_rcu)) {
+    return refuse(EINVAL, "helper call might sleep in a non-sleepable prog");
   }
   return apply_row(env, insn, *helper);
 }

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "vm/kfunc.h"
+#include "vm/verifier/foreign_kfuncs.h"
 #include "vm/verifier/helper_calls.h"
 #include "vm/verifier/local_objects.h"
 #include "vm/verifier/requirements.h"
@@ -48,6 +49,9 @@ Verdict apply_region(State& now, const Kfunc& kfunc) {
 }  // namespace
 
 Verdict apply_kfunc_call(Environment& env, const bpf_insn& insn) {
+  if (is_foreign(insn)) {
+    return apply_foreign_kfunc(env, static_cast<uint32_t>(insn.imm & ~kForeignKfunc));
+  }
   const Kfunc* kfunc = find_kfunc(insn.imm, env.type.helper_set);
   if (kfunc == nullptr) {
     const Kfunc* other = find_kfunc(insn.imm);

@@ -1,7 +1,7 @@
 // Objects that the program makes, the lists and trees that hold them, and pointers to them in maps:
 // what calls require of them and do to them. A program owns an object by the reference under which
 // it acquired it. What it gave to a list or tree it may use for as long as it holds the lock
-// (Register::non_owning), what it read from a map for as long as nothing is freed (Register::rcu).
+// (Register::non_owning), what it read from a map for as long as nothing is freed (Trust::rcu).
 // Left out: objects of each CPU, and what Linux lets sleepable programs do outside of sections.
 // Test: tests/vm/verifier/local_objects_test.cpp, and the comparison of verdicts in tests/verdicts.
 #include "vm/verifier/local_objects.h"
@@ -13,6 +13,7 @@
 #include "vm/kfunc.h"
 #include "vm/verifier/call.h"
 #include "vm/verifier/effects.h"
+#include "vm/verifier/kernel_objects.h"
 #include "vm/verifier/precision.h"
 
 namespace xnic::vm::verifier {
@@ -22,7 +23,7 @@ using Kind = SpecialField::Kind;
 
 // Ready to be used as what it is: not an object that somebody else owns.
 bool is_own_object(const Register& r) {
-  return r.type == Type::local_object && !r.maybe_null && !r.non_owning && !r.rcu;
+  return r.type == Type::local_object && !r.maybe_null && !r.non_owning && r.trust != Trust::rcu;
 }
 
 int64_t offset_of(const Register& r) {
@@ -53,6 +54,12 @@ Verdict require_own_types(const Environment& env, const Register& r, const Value
 
 std::string_view struct_name(const Environment& env, uint32_t type_id) {
   return env.spec.btf->type_name(type_id);
+}
+
+// Of an object that a list or tree owns: the last owner of a counted one may give it up at any
+// time.
+Trust borrowed_trust(const Environment& env, const Register& r) {
+  return fields_of(env, r).has_refcount() ? Trust::rcu : Trust::untrusted;
 }
 
 }  // namespace
@@ -91,11 +98,13 @@ void end_critical_section(State& state) {
 
 void end_rcu_section(State& state) {
   state.for_each([](Register& r) {
-    if (r.type != Type::local_object || !r.rcu) return;
-    const Register before = r;
-    r = Register::pointer(Type::kernel_object);
-    r.offset = before.offset;
-    r.number = before.number;
+    if (r.trust != Trust::rcu) return;
+    // Of what a program's object was, nobody knows any more.
+    if (r.type == Type::local_object) r.target = 0;
+    r.type = Type::kernel_object;
+    r.trust = Trust::untrusted;
+    r.maybe_null = r.non_owning = false;
+    r.reference = 0;
   });
 }
 
@@ -104,12 +113,13 @@ Register loaded_kptr(Environment& env, const ValueFields& fields, const SpecialF
   const bool is_followed = field.kind == Kind::kptr && field.type_id != 0 &&
                            fields.types() == env.spec.btf.get() &&
                            (env.spec.flags & BPF_F_SLEEPABLE) == 0;
-  Register r = Register::pointer(is_followed ? Type::local_object : Type::kernel_object);
+  Register r =
+      is_followed ? Register::pointer(Type::local_object) : kernel_object(0, Trust::untrusted);
   r.maybe_null = true;
   r.id = env.new_id();
   if (!is_followed) return r;
   r.target = field.type_id;
-  r.rcu = true;
+  r.trust = Trust::rcu;
   for (const SpecialField& part : fields_of(env, r).all()) {
     r.non_owning = r.non_owning || part.is_node();
   }
@@ -164,7 +174,7 @@ Verdict Call::require_counted_object(uint32_t number) {
   }
   if (Verdict v = require_unmodified(r, number)) return v;
   object_type_ = r.target;
-  is_owned_ = !r.non_owning && !r.rcu;
+  is_owned_ = !r.non_owning && r.trust != Trust::rcu;
   return {};
 }
 
@@ -286,7 +296,7 @@ Verdict Call::require_stored_object(uint32_t number) {
     mark_precise(env_, number);
     return {};
   }
-  const bool fits = r.type == Type::local_object && !r.non_owning && !r.rcu &&
+  const bool fits = r.type == Type::local_object && !r.non_owning && r.trust != Trust::rcu &&
                     root_->kind == Kind::kptr && root_->type_id == r.target;
   if (r.type == Type::local_object && r.maybe_null) {
     return refuse(EACCES, "Possibly NULL pointer passed to helper arg{}", number);
@@ -317,7 +327,7 @@ void Call::give_object() {
     if (r.reference != given_) return;
     r.reference = 0;
     r.non_owning = true;
-    r.rcu = fields_of(env_, r).has_refcount();
+    r.trust = borrowed_trust(env_, r);
   });
 }
 
@@ -349,7 +359,7 @@ Register Call::object_result() {
   }
   r.target = root_->type_id;
   r.offset = static_cast<int32_t>(root_->node_offset);
-  if (r.non_owning) r.rcu = fields_of(env_, r).has_refcount();
+  if (r.non_owning) r.trust = borrowed_trust(env_, r);
   return r;
 }
 
@@ -360,7 +370,7 @@ void enter_tree_callback(const Environment& env, const Frame& caller, Frame& cal
   node.target = field->type_id;
   node.offset = static_cast<int32_t>(field->node_offset);
   node.non_owning = true;
-  node.rcu = fields_of(env, node).has_refcount();
+  node.trust = borrowed_trust(env, node);
   callee[1] = callee[2] = node;
 }
 

@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include "vm/verifier/effects.h"
+#include "vm/verifier/kernel_objects.h"
 #include "vm/verifier/local_objects.h"
 #include "vm/verifier/precision.h"
 #include "vm/verifier/requirements.h"
@@ -137,16 +138,27 @@ Verdict require_packet(const Register& r, uint32_t number, int64_t offset, uint6
                 offset, size, number, r.id, offset, r.extent, number);
 }
 
+Verdict require_typed_argument(const Environment& env, int64_t offset, uint32_t size, bool write) {
+  const auto number = static_cast<size_t>(offset) / sizeof(uint64_t);
+  const bool is_there = offset >= 0 && offset % 8 == 0 && number < env.arguments.size() && !write;
+  if (is_there && (env.arguments[number].is_scalar() || size == sizeof(uint64_t))) return {};
+  return refuse(EACCES, "invalid bpf_context access off={} size={}", offset, size);
+}
+
 Verdict require_context(const Environment& env, const Register& r, uint32_t number, int64_t offset,
                         uint32_t size, Direction direction) {
+  if (env.type.context_is_memory) {
+    return require_in_region(r, number, offset, size, env.type.context_size, true, "context");
+  }
   if (Verdict v = require_unmodified(r, number)) return v;
   const bool write = direction == Direction::write;
+  if (env.type.has_typed_arguments) return require_typed_argument(env, offset, size, write);
   const ContextField* field = offset >= 0 && offset < env.type.context_size
                                   ? env.type.field_for(static_cast<uint32_t>(offset), size, write)
                                   : nullptr;
   const bool is_there =
-      field != nullptr &&
-      (env.type.has_field == nullptr || env.type.has_field(*field, env.spec.expected_attach_type));
+      field != nullptr && (env.type.has_field == nullptr ||
+                           env.type.has_field(*field, env.spec.expected_attach_type, write));
   if (is_there) return {};
   return refuse(EACCES, "invalid bpf_context access off={} size={}", offset, size);
 }
@@ -213,7 +225,9 @@ Verdict require_local_object(const Environment& env, const Register& r, uint32_t
       return refuse(EACCES, "direct access to {} is disallowed", name_of(field.kind));
     }
   }
-  return require_members(*env.spec.btf, r.target, offset, size);
+  const auto field =
+      find_field(env.spec.btf->parsed(), r.target, static_cast<uint32_t>(offset), size, false);
+  return field ? Verdict{} : field.error();
 }
 
 }  // namespace
@@ -293,6 +307,13 @@ Verdict require_access(Environment& env, uint32_t base, int32_t offset, uint32_t
       return require_in_region(r, base, at, size, static_cast<uint64_t>(r.extent), false, "memory");
     case Type::context:
       return require_context(env, r, base, at, size, direction);
+    case Type::kernel_object:
+      return require_kernel_object(env, base, at, size, direction);
+    case Type::map:
+      return require_map_object(env, base, at, size, direction);
+    case Type::flow_keys:
+      if (at >= 0 && static_cast<uint64_t>(at) + size <= sizeof(bpf_flow_keys)) return {};
+      return refuse(EACCES, "invalid access to flow keys off={} size={}", at, size);
     case Type::stack:
       if (Verdict v = require_within_stack(env, base, offset, size, false)) return v;
       return write ? require_overwritable(env, base, offset, size) : Verdict{};
@@ -331,6 +352,12 @@ Verdict require_helper_access(Environment& env, uint32_t base, uint32_t size, Di
       }
       return require_in_region(r, base, r.offset, size, static_cast<uint64_t>(r.extent),
                                may_be_empty, "memory");
+    case Type::context:
+      if (env.type.context_is_memory) {
+        return require_in_region(r, base, r.offset, size, env.type.context_size, may_be_empty,
+                                 "context");
+      }
+      return refuse(EACCES, "R{} type={} expected=fp", base, type_name(r));
     case Type::stack:
       if (size == 0 && !may_be_empty) return refuse(EACCES, "invalid zero-sized read");
       return require_within_stack(env, base, 0, size, true);

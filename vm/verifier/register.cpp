@@ -40,6 +40,8 @@ std::string_view base_name(Type type) {
       return "func";
     case Type::dynptr:
       return "dynptr_ptr";
+    case Type::flow_keys:
+      return "flow_keys";
     case Type::kernel_object:
       return "untrusted_ptr";
     case Type::local_object:
@@ -128,7 +130,7 @@ bool Register::is_surely_not_null() const {
 std::string type_name(const Register& r) {
   // The name of the object's type would follow.
   if (r.type == Type::local_object) {
-    return fmt::format("{}ptr_{}", r.rcu ? "rcu_" : "", r.maybe_null ? "or_null_" : "");
+    return fmt::format("{}ptr_{}", r.trust == Trust::rcu ? "rcu_" : "", r.maybe_null ? "or_null_" : "");
   }
   return fmt::format("{}{}{}{}", r.read_only ? "rdonly_" : "", base_name(r.type),
                      r.maybe_null ? "_or_null" : "", r.type == Type::kernel_object ? "_" : "");

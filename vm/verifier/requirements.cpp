@@ -17,7 +17,7 @@ Verdict require_signed_load(const Environment& env, const bpf_insn& insn, uint32
   if (r.type != Type::context) return {};
   const ContextField* field =
       env.type.field_for(static_cast<uint32_t>(insn.off + r.offset), size, false);
-  if (field == nullptr || !field->pointer) return {};
+  if (field == nullptr || !field->is_address()) return {};
   return refuse(EACCES, "invalid bpf_context access off={} size={}", insn.off, size);
 }
 
@@ -32,7 +32,7 @@ Verdict require_atomic(Environment& env, const bpf_insn& insn, uint32_t size) {
   if (insn.imm == kLoadAcquire) {
     if (Verdict v = require_initialised(env, insn.src_reg)) return v;
     const Register& r = env.reg(insn.src_reg);
-    if (r.type == Type::context || r.is_packet() || r.is_socket()) {
+    if (r.type == Type::context || r.is_packet() || r.is_socket() || r.type == Type::flow_keys) {
       return refuse(EACCES, "BPF_ATOMIC loads from R{} {} is not allowed", uint32_t{insn.src_reg},
                     type_name(r));
     }
@@ -45,7 +45,7 @@ Verdict require_atomic(Environment& env, const bpf_insn& insn, uint32_t size) {
     if (Verdict v = require_initialised(env, 0)) return v;
   }
   const Register& r = env.reg(insn.dst_reg);
-  if (r.type == Type::context || r.is_packet() || r.is_socket()) {
+  if (r.type == Type::context || r.is_packet() || r.is_socket() || r.type == Type::flow_keys) {
     return refuse(EACCES, "BPF_ATOMIC stores into R{} {} is not allowed", uint32_t{insn.dst_reg},
                   type_name(r));
   }
@@ -72,6 +72,7 @@ Verdict require_pointer_arithmetic(Environment& env, const bpf_insn& insn, const
   }
   const bool adds_nothing = moved_by.is_null() && op.operation == BPF_ADD;
   const bool fixed = pointer.type == Type::packet_end || pointer.is_socket() ||
+                     (pointer.type == Type::flow_keys && !moved_by.number.is_constant()) ||
                      (pointer.type == Type::map && !adds_nothing);
   if (fixed) {
     return refuse(EACCES, "R{} pointer arithmetic on {} prohibited", target, type_name(pointer));
