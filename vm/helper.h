@@ -44,6 +44,8 @@ enum class Argument : uint8_t {
   bytes_2,       // so many bytes that are read and written, aligned or not: of kfuncs
   bytes_4,
   bytes_8,
+  read_20,  // so many bytes that are read
+  read_40,
   new_iterator,    // 8 bytes of stack that become an iterator
   iterator,        // an iterator that has begun and not ended
   ended_iterator,  // one that ends
@@ -92,7 +94,7 @@ enum class Returns : uint8_t {
   same_tcp_socket_or_null,
   listener_or_null,  // a full socket
   kernel_object,     // of a type that nothing vouches for
-  trusted_object,    // of the type that the row names
+  trusted_object,    // of the type that the row names; of none: the one behind the context
   object_or_null,
   slice_or_null,  // bytes that a dynptr leads to
   read_only_slice_or_null,

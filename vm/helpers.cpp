@@ -35,6 +35,7 @@ std::vector<Helper> all_rows() {
                                               skb_room_helpers(),
                                               skb_size_helpers(),
                                               socket_helpers(),
+                                              syncookie_helpers(),
                                               text_helpers(),
                                               tunnel_helpers(),
                                               unrun_helpers(),

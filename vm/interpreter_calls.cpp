@@ -216,6 +216,10 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
     case Argument::size:
     case Argument::size_or_zero:
       return {};
+    case Argument::read_20:
+      return readable(20, "memory");
+    case Argument::read_40:
+      return readable(40, "memory");
     case Argument::bytes_2:
       return writable(sizeof(uint16_t));
     case Argument::u32_in_out:

@@ -1,7 +1,7 @@
 // What a refusal is called and how it is told. Categories are found by the words of the refusal:
 // they are Linux's, so that one table serves this verifier and the log of a real kernel. Left out:
-// words of Linux for what does not exist here (kfuncs, dynptrs, BTF pointers) beyond the common
-// ones. Test: tests/vm/rejection_test.cpp.
+// words of Linux for what does not exist here beyond the common ones. Test:
+// tests/vm/rejection_test.cpp.
 #include "vm/rejection.h"
 
 #include <fmt/format.h>
@@ -94,6 +94,26 @@ constexpr Phrase kPhrases[] = {
     {"cannot access ptr member", Category::memory_access},
     {"doesn't have field at offset", Category::memory_access},
     {"bpf_spin_unlock", Category::lock},
+    {"is not supported yet", Category::not_supported},
+    {"object must be referenced", Category::helper_argument},
+    {"Sleepable programs can only", Category::not_allowed},
+    {"non-zero flags", Category::helper_argument},
+    {"might sleep", Category::not_allowed},
+    {"unsupported member", Category::not_allowed},
+    {"attach_btf_id", Category::not_allowed},
+    {"invalid negative access", Category::memory_access},
+    {"invalid variable offset", Category::memory_access},
+    {"access user memory", Category::pointer_use},
+    {"only read", Category::read_only},
+    {"access to flow keys", Category::memory_access},
+    {"must be sleepable", Category::not_allowed},
+    {"is sleepable within", Category::lock},
+    {"expects refcounted", Category::helper_argument},
+    {"isn't map pointer", Category::helper_argument},
+    {"must be a rcu pointer", Category::helper_argument},
+    {"expected pointer to STRUCT", Category::helper_argument},
+    {"cannot update sockmap", Category::not_allowed},
+    {"is expected", Category::helper_argument},
     {"bpf_context access", Category::context_access},
     {"unbounded variable-offset", Category::stack_access},
     {"variable-offset", Category::stack_access},

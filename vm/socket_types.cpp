@@ -30,7 +30,8 @@ constexpr auto kSockOpsFields = [] {
       pointer("skb_data", offsetof(bpf_sock_ops, skb_data), 8, Points::packet),
       pointer("skb_data_end", offsetof(bpf_sock_ops, skb_data_end), 8, Points::packet_end),
       read_only("skb_len", offsetof(bpf_sock_ops, skb_len)),
-      in_parts("skb_tcp_flags", kFlags),
+      // Linux lets its first byte and half be read alone, too.
+      read_only("skb_tcp_flags", kFlags),
       read_only("skb_hwtstamp", kFlags + 4, 8),
   };
   for (size_t i = 0; i < rest.size(); ++i) fields[kWords + i] = rest[i];

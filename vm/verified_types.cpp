@@ -1,8 +1,7 @@
 // Program types that are verified here and that nothing runs: no hook takes them, BPF_PROG_TEST_RUN
 // answers ENOTSUPP. The rows say what Linux permits in the is_valid_access functions of its program
 // types; their fields read as 0.
-// Left out: types whose arguments are objects of the kernel (fentry, LSM, struct_ops, iterators),
-// the helpers that only such types have, tracepoints' contexts.
+// Left out: LSM and netfilter.
 // Test: tests/vm/verified_types_test.cpp, against Linux.
 #include "vm/verified_types.h"
 
@@ -29,6 +28,21 @@ constexpr size_t kMostArguments = 12;
 constexpr auto kRawTracepointFields = [] {
   std::array<ContextField, kMostArguments> fields{};
   for (size_t i = 0; i < fields.size(); ++i) fields[i] = field("args", 8 * i, 8, false, true);
+  return fields;
+}();
+
+// The first may be a buffer, which is left out here: it is a number, read whole.
+constexpr auto kWritableTracepointFields = [] {
+  auto fields = kRawTracepointFields;
+  fields[0] = read_only("args", 0, 8);
+  return fields;
+}();
+
+// What a tracepoint tells, behind what is the kernel's own.
+constexpr size_t kTracepointBytes = 8192;  // PERF_MAX_TRACE_SIZE
+constexpr auto kTracepointFields = [] {
+  std::array<ContextField, kTracepointBytes / 8 - 1> fields{};
+  for (size_t i = 0; i < fields.size(); ++i) fields[i] = in_parts("field", 8 * (i + 1), 8);
   return fields;
 }();
 
@@ -265,11 +279,11 @@ std::vector<ProgramType> verified_program_types(std::span<const ContextField> sk
       {"tc_index", "priority"}, true);
   constexpr size_t kSkb = sizeof(__sk_buff);
   std::vector<ProgramType> rows = {
-      row(BPF_PROG_TYPE_TRACEPOINT, "tracepoint", kTracing, 0, {}),
+      row(BPF_PROG_TYPE_TRACEPOINT, "tracepoint", kTracing, kTracepointBytes, kTracepointFields),
       row(BPF_PROG_TYPE_RAW_TRACEPOINT, "raw_tracepoint", kTracing, 8 * kMostArguments,
           kRawTracepointFields),
       row(BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE, "raw_tracepoint_writable", kTracing,
-          8 * kMostArguments, kRawTracepointFields),
+          8 * kMostArguments, kWritableTracepointFields),
       row(BPF_PROG_TYPE_KPROBE, "kprobe", kTracing, 8 * kPtRegs, kProbeFields),
       row(BPF_PROG_TYPE_PERF_EVENT, "perf_event", kTracing | kPerfEvent, 8 * kPtRegs + 16,
           kPerfEventFields),

@@ -126,6 +126,21 @@ TEST(VerifyCommand, JudgesTheUseOfObjectsAsLinuxDoes) {
   }
 }
 
+// Its programs name functions of the kernel, which only a whole kernel's types have.
+TEST(VerifyCommand, JudgesKptrsToObjectsOfTheKernelAsLinuxDoes) {
+  if (const std::string why = sim::why_no_real_kernel(); !why.empty()) GTEST_SKIP() << why;
+  const Ran ran = xnic({"verify", data_object("kernel_kptrs.o"), "-j", "--against", "kernel"});
+  ASSERT_EQ(ran.code, 3) << ran.err;
+  const json report = json::parse(ran.out);
+  EXPECT_EQ(report["accepted"], 2);
+  EXPECT_EQ(report["rejected"], 5);
+  for (const json& program : report["programs"]) {
+    const bool is_fine = program["name"].get<std::string>().starts_with("fine");
+    EXPECT_EQ(program["verdict"], is_fine ? "accepted" : "rejected") << program;
+    EXPECT_EQ(program["agrees"], true) << program;
+  }
+}
+
 TEST(VerifyCommand, NamesInstructionsWhereAnObjectHasNoLines) {
   const traces::TemporaryFolder folder;
   const std::string bare = folder / "bare.o";

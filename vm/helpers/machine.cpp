@@ -72,7 +72,7 @@ uint64_t no_process(Invocation&, uint64_t, uint64_t, uint64_t, uint64_t, uint64_
 using A = Argument;
 using R = Returns;
 constexpr uint32_t kHasCoarseClock =
-    kAnyType & ~(kTracing | kBtfTracing | kSyscall | kCgroupDevice | kCgroupSockopt | kNetfilter);
+    kAnyType & ~(kTracing | kPerfEvent | kBtfTracing | kSyscall | kCgroupDevice | kCgroupSockopt | kNetfilter);
 constexpr std::array kRows = {
     XNIC_HELPER(ktime_get_ns, kAnyType, R::integer, {}, ktime_get_ns),
     XNIC_HELPER(ktime_get_boot_ns, kAnyType, R::integer, {}, ktime_get_ns),

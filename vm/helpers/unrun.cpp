@@ -60,7 +60,7 @@ constexpr std::array<A, 5> kEntry = {A::context, A::map, A::map_key, A::any};
 
 constexpr uint32_t kMaySleep = kBtfTracing | kStructOps | kSyscall | kTracing;
 constexpr uint32_t kHasCasts =
-    kAnyType & ~(kCgroupDevice | kCgroupSock | kCgroupSockopt | kTracing | kNetfilter |
+    kAnyType & ~(kCgroupDevice | kCgroupSock | kCgroupSockopt | kTracing | kPerfEvent | kNetfilter |
                  kSkReuseport | kStructOps | kCgroupSysctl);
 constexpr std::array kRows = {
     // Tasks and their memory.
@@ -76,6 +76,10 @@ constexpr std::array kRows = {
     XNIC_HELPER(send_signal_thread, kAnyType, R::integer, {A::any}, not_permitted),
     XNIC_HELPER(get_ns_current_pid_tgid, kAnyType, R::integer,
                 {A::any, A::any, A::memory_write, A::size}, no_namespace),
+    XNIC_HELPER(copy_from_user_task, kAnyType, R::integer,
+                {A::memory_write, A::size_or_zero, A::any, A::task, A::any}, no_user_memory,
+                kGplOnly),
+    XNIC_HELPER(get_cgroup_classid, kAnyType & ~(kTc | kLwt), R::integer, {}, none),
     XNIC_HELPER(current_task_under_cgroup, kAnyType, R::integer, {A::map, A::any}, invalid),
     XNIC_HELPER(get_current_cgroup_id, kAnyType, R::integer, {}, first),
     XNIC_HELPER(get_current_ancestor_cgroup_id, kAnyType, R::integer, {A::any}, none),
@@ -126,7 +130,7 @@ constexpr std::array kRows = {
     XNIC_HELPER(seq_printf_btf, kBtfTracing, R::integer,
                 {A::seq_file, A::memory_read, A::size_or_zero, A::any}, invalid, kGplOnly),
     XNIC_HELPER(snprintf_btf, kAnyType, R::integer,
-                {A::memory_write, A::size, A::memory_read, A::size, A::any}, invalid, kGplOnly),
+                {A::memory_write, A::size, A::memory_read, A::size, A::any}, invalid),
     XNIC_HELPER(d_path, kBtfTracing, R::integer, {A::path, A::memory_write, A::size_or_zero},
                 invalid),
     XNIC_HELPER(sock_from_file, kBtfTracing | kSyscall, R::object_or_null, {A::file}, none,
@@ -162,7 +166,7 @@ constexpr std::array kRows = {
     XNIC_HELPER(sys_close, kSyscall, R::integer, {A::any}, invalid),
     XNIC_HELPER(btf_find_by_name_kind, kSyscall, R::integer,
                 {A::memory_read, A::size, A::any, A::any}, invalid),
-    XNIC_HELPER(copy_from_user, kMaySleep, R::integer, {A::memory_write, A::size_or_zero, A::any},
+    XNIC_HELPER(copy_from_user, kAnyType, R::integer, {A::memory_write, A::size_or_zero, A::any},
                 no_user_memory),
     // Cgroups.
     XNIC_HELPER(get_local_storage, kCgroup, R::map_value, {A::map, A::any}, none),

@@ -13,7 +13,6 @@
 #include <utility>
 
 #include "vm/btf.h"
-#include "vm/kernel_face.h"
 
 namespace xnic::vm {
 namespace {
@@ -212,7 +211,8 @@ class Search {
       kind = Kind::kptr;
     } else if (word == "percpu_kptr") {
       kind = Kind::percpu_kptr;
-    } else if (word == "uptr" && what_ == FieldsOf::map_value) {
+    } else if (word == "uptr") {
+      if (what_ == FieldsOf::local_object) return 0;
       kind = Kind::user_pointer;
     } else {
       return -EINVAL;
@@ -225,12 +225,7 @@ class Search {
     }
     // A forward declaration is no struct.
     if (target == nullptr || !btf_is_composite(target)) return -EINVAL;
-    SpecialField field{kind, offset, kPointerBytes};
-    const bool is_the_kernels =
-        btf__find_by_name_kind(kernel_types().parsed(), std::string(name_of(target)).c_str(),
-                               BTF_INFO_KIND(target->info)) > 0;
-    if (!is_the_kernels) field.type_id = id;
-    return add(field);
+    return add({kind, offset, kPointerBytes, id});
   }
 
   int add(const SpecialField& field) {

@@ -30,8 +30,8 @@ struct SpecialField {
   Kind kind;
   uint32_t offset;  // bytes
   uint32_t size;    // bytes
-  // Of a list head or root, the struct that it holds; of a kptr, what it points to, 0 for a type of
-  // the kernel. An id in the BTF that the field was found by.
+  // Of a list head or root, the struct that it holds; of a kptr, what it points to, which is one of
+  // the kernel's if that has the name. An id in the BTF that the field was found by.
   uint32_t type_id = 0;
   uint32_t node_offset = 0;  // of a list head or root: where in that struct the node lies
 

@@ -47,6 +47,7 @@ class Call {
   Verdict require_key(uint32_t number);
   Verdict require_value(uint32_t number, bool out);
   Verdict require_fixed(uint32_t number, uint32_t size, bool fills);
+  Verdict require_read(uint32_t number, uint32_t size);
   Verdict require_bytes(uint32_t number, uint32_t size);
   Verdict require_acquired(uint32_t number);
   Verdict require_struct_id(uint32_t number);
@@ -65,7 +66,7 @@ class Call {
   Verdict require_local_type(uint32_t number);
   Verdict require_dropped_object(uint32_t number);
   Verdict require_counted_object(uint32_t number);
-  Verdict require_locked(const Register& r) const;
+  Verdict require_locked(const Register& r, SpecialField::Kind kind) const;
   Verdict require_root(uint32_t number, SpecialField::Kind kind);
   Verdict require_node(uint32_t number, SpecialField::Kind kind);
   Verdict require_added_node(uint32_t number, SpecialField::Kind kind);
@@ -97,6 +98,7 @@ class Call {
   uint32_t released_ = 0;
   uint32_t given_ = 0;                  // the reference of an object that a list or tree is given
   uint32_t object_type_ = 0;            // of the object that results
+  uint32_t kernel_type_ = 0;            // of the kptr, if it points to an object of the kernel
   bool is_owned_ = false;               // by the program, already
   const SpecialField* root_ = nullptr;  // the list head, root or kptr argument
   std::optional<uint64_t> key_;

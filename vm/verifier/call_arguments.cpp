@@ -199,6 +199,7 @@ Verdict Call::require_argument(uint32_t position) {
       if (is_kernel_socket(env_, r)) return {};
       return require_type(number, Type::socket_common, Type::socket, Type::tcp_socket);
     case Argument::ended_socket:
+      if (is_kernel_socket(env_, r)) return require_acquired(number);
       if (Verdict v = require_type(number, Type::socket_common, Type::socket, Type::tcp_socket)) {
         return v;
       }
@@ -210,6 +211,10 @@ Verdict Call::require_argument(uint32_t position) {
       return require_lock(number);
     case Argument::timer:
       return require_timer(number);
+    case Argument::read_20:
+      return require_read(number, 20);
+    case Argument::read_40:
+      return require_read(number, 40);
     case Argument::bytes_2:
       return require_bytes(number, 2);
     case Argument::bytes_4:
@@ -357,9 +362,13 @@ Verdict Call::require_fixed(uint32_t number, uint32_t size, bool fills) {
   return require_alignment(env_, env_.reg(number), 0, size, true);
 }
 
-Verdict Call::require_bytes(uint32_t number, uint32_t size) {
+Verdict Call::require_read(uint32_t number, uint32_t size) {
   if (Verdict v = require_memory_type(number)) return v;
-  if (Verdict v = require_memory(number, size, Direction::read, false)) return v;
+  return require_memory(number, size, Direction::read, false);
+}
+
+Verdict Call::require_bytes(uint32_t number, uint32_t size) {
+  if (Verdict v = require_read(number, size)) return v;
   return require_memory(number, size, Direction::write, false);
 }
 
@@ -401,7 +410,7 @@ Verdict Call::require_struct_id(uint32_t number) {
   if (id.value == 0) return {};
   struct_id_ = static_cast<uint32_t>(id.value);
   const btf_type* type = btf__type_by_id(env_.kernel_types.parsed(), struct_id_);
-  if (type != nullptr && btf_is_struct(type)) return {};
+  if (type != nullptr && btf_is_composite(type)) return {};
   return refuse(EINVAL, "kfunc {} type ID argument must be of a struct", helper_.name);
 }
 

@@ -7,8 +7,8 @@
 
 #include "vm/kfunc.h"
 #include "vm/verifier/arithmetic.h"
-#include "vm/verifier/local_objects.h"
 #include "vm/verifier/kernel_objects.h"
+#include "vm/verifier/local_objects.h"
 #include "vm/verifier/precision.h"
 #include "vm/verifier/requirements.h"
 

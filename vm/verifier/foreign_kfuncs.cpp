@@ -14,6 +14,7 @@
 #include "vm/verifier/kernel_objects.h"
 #include "vm/verifier/precision.h"
 #include "vm/verifier/requirements.h"
+#include "vm/verifier/struct_access.h"
 
 namespace xnic::vm::verifier {
 namespace {
@@ -100,6 +101,7 @@ constexpr std::array kRows = {
     Row{"bpf_sk_assign_tcp_reqsk", kTc, kTrusted},
     Row{"bpf_sock_addr_set_sun_path", kCgroupAddress, kTrusted},
     Row{"bpf_sock_destroy", kBtfTracing, kTrusted},
+    Row{"bpf_copy_from_user_str", kAnyType, kSleeps},
     Row{"bpf_map_sum_elem_count", kAnyType, kTrusted},
     Row{"tcp_slow_start", kStructOps, kNone},
     Row{"tcp_cong_avoid_ai", kStructOps, kNone},
@@ -138,7 +140,9 @@ class ForeignCall {
 
   Verdict apply() {
     const auto row = std::ranges::find(kRows, name_, &Row::name);
-    if (row == kRows.end() || (row->program_types & env_.type.helper_set) == 0) {
+    const bool is_for_iterators = name_ == "bpf_sock_destroy";
+    if (row == kRows.end() || (row->program_types & callers()) == 0 ||
+        (is_for_iterators && env_.spec.expected_attach_type != BPF_TRACE_ITER)) {
       return refuse(EACCES, "calling kernel function {} is not allowed", name_);
     }
     flags_ = row->flags;
@@ -167,16 +171,18 @@ class ForeignCall {
   }
 
  private:
+  // What Linux counts the program as: tracepoints and perf events have what fentry and its kin
+  // have.
+  uint32_t callers() const {
+    const uint32_t type = env_.spec.type;
+    const bool traces = type == BPF_PROG_TYPE_TRACEPOINT || type == BPF_PROG_TYPE_PERF_EVENT;
+    return env_.type.helper_set | (traces ? kBtfTracing : 0);
+  }
+
   bool has(Flags flag) const { return (flags_ & flag) != 0; }
 
   const btf_type* skip(uint32_t id, uint32_t* at = nullptr) const {
-    const btf_type* type = btf__type_by_id(types_, id);
-    while (type != nullptr && (btf_is_mod(type) || btf_is_typedef(type))) {
-      id = type->type;
-      type = btf__type_by_id(types_, id);
-    }
-    if (at != nullptr) *at = id;
-    return type;
+    return skip_modifiers(types_, id, at);
   }
 
   std::string_view parameter_name(uint32_t position) const {
@@ -188,6 +194,10 @@ class ForeignCall {
                                                parameter_name(position).ends_with("__szk"));
   }
 
+  bool is_optional(uint32_t position) const { return parameter_name(position).ends_with("__opt"); }
+
+  bool takes_objects_alone() const { return has(kTrusted) || has(kRcu) || has(kReleases); }
+
   Verdict require(uint32_t position) {
     const uint32_t number = position + 1;
     const std::string_view name = parameter_name(position);
@@ -198,7 +208,8 @@ class ForeignCall {
     uint32_t target_id = 0;
     const btf_type* target = skip(type->type, &target_id);
     const Register& r = env_.reg(number);
-    const bool may_be_null = name.ends_with("__nullable") || name.ends_with("__opt");
+    const bool may_be_null = name.ends_with("__nullable") || is_optional(position) ||
+                             (is_size(position + 1) && !takes_objects_alone());
     if (r.is_null() || r.maybe_null) {
       if (r.is_null() && may_be_null) {
         mark_precise(env_, number);
@@ -240,7 +251,8 @@ class ForeignCall {
     if (position == 0) return refuse(EINVAL, "arg#0 is a size of nothing");
     const Register& memory = env_.reg(number - 1);
     const Bounds& size = env_.reg(number).number;
-    if (memory.is_null()) return {};
+    const bool has_none = size.is_constant() && size.bits.value == 0;
+    if (memory.is_null() && (has_none || is_optional(position - 1))) return {};
     if (size.full.smin < 0) {
       return refuse(EACCES, "R{} min value is negative, either use unsigned or 'var &= const'",
                     number);
@@ -279,12 +291,11 @@ class ForeignCall {
     const uint32_t number = position + 1;
     const Register& r = env_.reg(number);
     const bool is_released = has(kReleases) && r.reference != 0 && released_ == 0;
-    const bool asks =
-        has(kTrusted) || has(kRcu) || has(kReleases) || env_.spec.type == BPF_PROG_TYPE_STRUCT_OPS;
+    const bool asks = takes_objects_alone() || env_.spec.type == BPF_PROG_TYPE_STRUCT_OPS;
     const bool is_usable = r.is_socket() || is_trusted(r) || (has(kRcu) && r.trust == Trust::rcu);
     if (asks && !is_usable) {
-      return refuse(EINVAL, "R{} must be {}", number,
-                    has(kRcu) ? "a rcu pointer" : "referenced or trusted");
+      return has(kRcu) ? refuse(EINVAL, "R{} must be a rcu pointer", number)
+                       : refuse(EINVAL, "R{} must be referenced or trusted", number);
     }
     if (!asks && (r.trust == Trust::untrusted || r.trust == Trust::elsewhere) && !r.is_socket()) {
       return refuse(EINVAL, "R{} must be referenced or trusted", number);

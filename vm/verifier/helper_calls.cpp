@@ -133,8 +133,11 @@ Register Call::result(const Register& second) {
     }
     case Returns::kernel_object:
       return kernel_object(struct_id_, Trust::untrusted);
-    case Returns::trusted_object:
-      return kernel_object(env_, helper_.object, Trust::trusted);
+    case Returns::trusted_object: {
+      const bool is_context = helper_.object.empty();
+      return kernel_object(env_, is_context ? kernel_context_of(env_.spec.type) : helper_.object,
+                           Trust::trusted);
+    }
     case Returns::object_or_null: {
       Register r = kernel_object(env_, helper_.object, Trust::compatible);
       r.maybe_null = true;
@@ -211,6 +214,27 @@ bool has_result_helpers(uint32_t attach_type, uint32_t helper) {
   }
 }
 
+// Helpers that a program's type has, but not where it is attached.
+bool is_out_of_place(const Environment& env, uint32_t helper) {
+  const uint32_t type = env.spec.type;
+  const uint32_t attach_type = env.spec.expected_attach_type;
+  switch (helper) {
+    case BPF_FUNC_get_retval:
+    case BPF_FUNC_set_retval:
+    case BPF_FUNC_bind:
+      return !has_result_helpers(attach_type, helper);
+    case BPF_FUNC_setsockopt:
+    case BPF_FUNC_getsockopt:
+      // TCP's congestion control must not start it anew while it ends.
+      return member_stood_for(env) == "release" ||
+             (type == BPF_PROG_TYPE_CGROUP_SOCKOPT && attach_type != BPF_CGROUP_SETSOCKOPT);
+    case BPF_FUNC_lwt_push_encap:
+      return type == BPF_PROG_TYPE_LWT_OUT || type == BPF_PROG_TYPE_LWT_SEG6LOCAL;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 Verdict apply_helper_call(Environment& env, const bpf_insn& insn) {
@@ -230,11 +254,11 @@ Verdict apply_helper_call(Environment& env, const bpf_insn& insn) {
   if (id == BPF_FUNC_get_local_storage && !env.reg(2).is_null()) {
     return refuse(EINVAL, "get_local_storage() doesn't support non-zero flags");
   }
-  if ((id == BPF_FUNC_get_retval || id == BPF_FUNC_set_retval || id == BPF_FUNC_bind) &&
-      !has_result_helpers(env.spec.expected_attach_type, id)) {
+  if (is_out_of_place(env, id)) {
     return refuse(EINVAL, "program of this type cannot use helper {}#{}", helper->name, id);
   }
-  const bool sleeps = id == BPF_FUNC_copy_from_user || id == BPF_FUNC_sys_bpf;
+  const bool sleeps =
+      id == BPF_FUNC_copy_from_user || id == BPF_FUNC_copy_from_user_task || id == BPF_FUNC_sys_bpf;
   if (sleeps && ((env.spec.flags & BPF_F_SLEEPABLE) == 0 || env.now->in_rcu)) {
     return refuse(EINVAL, "helper call might sleep in a non-sleepable prog");
   }

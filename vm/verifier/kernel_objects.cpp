@@ -1,6 +1,7 @@
-// Follows btf_ctx_access() of kernel/bpf/btf.c, and check_ptr_to_btf_access()
-// of kernel/bpf/verifier.c. Left out: writes, but for the fields that TCP's congestion control may
-// set; tags of percpu memory. Test: tests/vm/verifier/kernel_objects_test.cpp, against Linux.
+// Follows btf_ctx_access() of kernel/bpf/btf.c, and check_ptr_to_btf_access() of
+// kernel/bpf/verifier.c. Left out: writes, but for the fields that TCP's congestion control may set
+// and marks of connections; tags of percpu memory. Test: tests/vm/verifier/kernel_objects_test.cpp,
+// against Linux.
 #include "vm/verifier/kernel_objects.h"
 
 #include <bpf/btf.h>
@@ -42,10 +43,6 @@ constexpr std::array kSafeFields = {
     SafeField{"vm_area_struct", "vm_file", Trust::trusted, true},
 };
 
-bool in_read_side_section(const Environment& env) {
-  return env.now->in_rcu || env.now->lock_id != 0 || (env.spec.flags & BPF_F_SLEEPABLE) == 0;
-}
-
 Register through(Environment& env, const Register& base, const StructField& field) {
   if (field.struct_id == 0) return Register::unknown();
   Register r = kernel_object(field.struct_id, Trust::untrusted);
@@ -84,9 +81,18 @@ constexpr std::array<std::string_view, 10> kCongestionFields = {
     "snd_cwnd_cnt",   "snd_cwnd_stamp",   "snd_ssthresh", "ecn_flags", "app_limited"};
 
 bool may_write(const Environment& env, const Register& r, const StructField& field) {
-  return env.spec.type == BPF_PROG_TYPE_STRUCT_OPS && is_trusted(r) &&
-         struct_name(env, r.target) == "tcp_sock" &&
-         std::ranges::find(kCongestionFields, field.name) != kCongestionFields.end();
+  if (!is_trusted(r)) return false;
+  const std::string_view owner = struct_name(env, r.target);
+  switch (env.spec.type) {
+    case BPF_PROG_TYPE_STRUCT_OPS:
+      return owner == "tcp_sock" &&
+             std::ranges::find(kCongestionFields, field.name) != kCongestionFields.end();
+    case BPF_PROG_TYPE_XDP:
+    case BPF_PROG_TYPE_SCHED_CLS:  // net/netfilter/nf_conntrack_bpf.c
+      return (owner == "nf_conn" || owner == "nf_conn___init") && field.name == "mark";
+    default:
+      return false;
+  }
 }
 
 // The kernel's struct for maps of a type.
@@ -160,6 +166,48 @@ Register kernel_object(const Environment& env, std::string_view name, Trust trus
   return kernel_object(env.kernel_types.struct_id(name), trust);
 }
 
+// By include/linux/bpf_types.h.
+std::string_view kernel_context_of(uint32_t type) {
+  switch (type) {
+    case BPF_PROG_TYPE_XDP:
+      return "xdp_buff";
+    case BPF_PROG_TYPE_SOCKET_FILTER:
+    case BPF_PROG_TYPE_SCHED_CLS:
+    case BPF_PROG_TYPE_SCHED_ACT:
+    case BPF_PROG_TYPE_CGROUP_SKB:
+    case BPF_PROG_TYPE_LWT_IN:
+    case BPF_PROG_TYPE_LWT_OUT:
+    case BPF_PROG_TYPE_LWT_XMIT:
+    case BPF_PROG_TYPE_LWT_SEG6LOCAL:
+    case BPF_PROG_TYPE_SK_SKB:
+      return "sk_buff";
+    case BPF_PROG_TYPE_CGROUP_SOCK:
+      return "sock";
+    case BPF_PROG_TYPE_CGROUP_SOCK_ADDR:
+      return "bpf_sock_addr_kern";
+    case BPF_PROG_TYPE_CGROUP_SOCKOPT:
+      return "bpf_sockopt_kern";
+    case BPF_PROG_TYPE_CGROUP_SYSCTL:
+      return "bpf_sysctl_kern";
+    case BPF_PROG_TYPE_CGROUP_DEVICE:
+      return "bpf_cgroup_dev_ctx";
+    case BPF_PROG_TYPE_SOCK_OPS:
+      return "bpf_sock_ops_kern";
+    case BPF_PROG_TYPE_SK_MSG:
+      return "sk_msg";
+    case BPF_PROG_TYPE_FLOW_DISSECTOR:
+      return "bpf_flow_dissector";
+    case BPF_PROG_TYPE_SK_LOOKUP:
+      return "bpf_sk_lookup_kern";
+    case BPF_PROG_TYPE_SK_REUSEPORT:
+      return "sk_reuseport_kern";
+    case BPF_PROG_TYPE_PERF_EVENT:
+      return "bpf_perf_event_data_kern";
+    default:
+      return {};
+  }
+}
+
 Register kernel_symbol(const Environment& env, uint32_t type_id) {
   const btf* types = env.kernel_types.parsed();
   const btf_type* symbol = btf__type_by_id(types, type_id);
@@ -175,6 +223,10 @@ Register kernel_symbol(const Environment& env, uint32_t type_id) {
   memory.extent = static_cast<int32_t>(std::clamp<int64_t>(size, 0, INT32_MAX));
   if (is_percpu(types, type_id)) return kernel_object(0, Trust::elsewhere);
   return memory;
+}
+
+bool in_read_side_section(const Environment& env) {
+  return env.now->in_rcu || env.now->lock_id != 0 || (env.spec.flags & BPF_F_SLEEPABLE) == 0;
 }
 
 bool is_or_begins_with(const Environment& env, uint32_t struct_id, std::string_view name) {

@@ -14,8 +14,14 @@ Register kernel_object(uint32_t struct_id, Trust trust);
 // The same by name; of no type where the kernel's types have no such struct.
 Register kernel_object(const Environment& env, std::string_view name, Trust trust);
 
+// The struct that the kernel has behind the context of programs of a type; empty if it has none.
+std::string_view kernel_context_of(uint32_t type);
+
 // The address of a variable or function of the kernel, by the id of its type.
 Register kernel_symbol(const Environment& env, uint32_t type_id);
+
+// Whether objects of the kernel that are freed after a grace period stay for now.
+bool in_read_side_section(const Environment& env);
 
 // Whether a struct is the one of that name, or holds it as its first member, however deep.
 bool is_or_begins_with(const Environment& env, uint32_t struct_id, std::string_view name);
@@ -41,6 +47,8 @@ Register loaded_from_map_object(Environment& env, const Register& base, int64_t 
 // a tracepoint (tp_btf), iterator or member of a struct_ops. None where its type has another
 // context.
 tl::expected<std::vector<Register>, Refusal> typed_arguments(const Environment& env);
+// The member of a struct of functions that the program stands for; empty for other types.
+std::string_view member_stood_for(const Environment& env);
 // Whether the program stands for a function of the kernel that returns nothing.
 bool stands_for_void(const Environment& env);
 

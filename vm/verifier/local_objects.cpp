@@ -3,11 +3,12 @@
 // it acquired it. What it gave to a list or tree it may use for as long as it holds the lock
 // (Register::non_owning), what it read from a map for as long as nothing is freed (Trust::rcu).
 // Left out: objects of each CPU, and what Linux lets sleepable programs do outside of sections.
-// Test: tests/vm/verifier/local_objects_test.cpp, and the comparison of verdicts in tests/verdicts.
+// Test: tests/sim/verify_command_test.cpp and the comparison of verdicts in tests/verdicts.
 #include "vm/verifier/local_objects.h"
 
 #include <bpf/btf.h>
 
+#include <array>
 #include <cerrno>
 
 #include "vm/kfunc.h"
@@ -54,6 +55,21 @@ Verdict require_own_types(const Environment& env, const Register& r, const Value
 
 std::string_view struct_name(const Environment& env, uint32_t type_id) {
   return env.spec.btf->type_name(type_id);
+}
+
+// Of a kptr, the kernel's own struct that it points to; 0 if that is one of the program.
+uint32_t kernel_type_of(const Environment& env, const ValueFields& fields,
+                        const SpecialField& field) {
+  const bool is_known = field.is_kptr() && fields.types() != nullptr;
+  return is_known ? env.kernel_types.struct_id(fields.types()->type_name(field.type_id)) : 0;
+}
+
+// The kernel's structs that are freed after a grace period, by what Linux lists.
+bool is_freed_late(const Environment& env, uint32_t kernel_type) {
+  static constexpr std::array<std::string_view, 4> kFreedLate = {"cgroup", "bpf_cpumask",
+                                                                 "task_struct", "bpf_crypto_ctx"};
+  return kernel_type != 0 &&
+         std::ranges::find(kFreedLate, env.kernel_types.type_name(kernel_type)) != kFreedLate.end();
 }
 
 // Of an object that a list or tree owns: the last owner of a counted one may give it up at any
@@ -109,15 +125,17 @@ void end_rcu_section(State& state) {
 }
 
 Register loaded_kptr(Environment& env, const ValueFields& fields, const SpecialField& field) {
-  // Of sleepable programs, nothing says here that what it leads to stays.
-  const bool is_followed = field.kind == Kind::kptr && field.type_id != 0 &&
-                           fields.types() == env.spec.btf.get() &&
-                           (env.spec.flags & BPF_F_SLEEPABLE) == 0;
-  Register r =
-      is_followed ? Register::pointer(Type::local_object) : kernel_object(0, Trust::untrusted);
+  const bool stays = field.kind == Kind::kptr && in_read_side_section(env);
+  const uint32_t kernel_type = kernel_type_of(env, fields, field);
+  const bool is_local = stays && kernel_type == 0 && fields.types() == env.spec.btf.get();
+  Register r = is_local ? Register::pointer(Type::local_object)
+                        : kernel_object(kernel_type, Trust::untrusted);
   r.maybe_null = true;
   r.id = env.new_id();
-  if (!is_followed) return r;
+  if (!is_local) {
+    if (stays && is_freed_late(env, kernel_type)) r.trust = Trust::rcu;
+    return r;
+  }
   r.target = field.type_id;
   r.trust = Trust::rcu;
   for (const SpecialField& part : fields_of(env, r).all()) {
@@ -178,14 +196,21 @@ Verdict Call::require_counted_object(uint32_t number) {
   return {};
 }
 
-Verdict Call::require_locked(const Register& r) const {
+// The lock that lies beside what the pointer leads to.
+Verdict Call::require_locked(const Register& r, Kind kind) const {
   const State& now = *env_.now;
   const void* allocation = r.type == Type::map_value
                                ? static_cast<const void*>(r.map)
                                : static_cast<const void*>(env_.spec.btf.get());
-  if (now.lock_id == 0) return refuse(EINVAL, "");
+  const int32_t lock = fields_of(env_, r).spin_lock_offset();
+  if (now.lock_id == 0) {
+    return refuse(EINVAL, "bpf_spin_lock at off={} must be held for {}", lock, name_of(kind));
+  }
   if (now.lock_map == allocation && now.lock_id == r.id) return {};
-  return refuse(EINVAL, "held lock and object are not in the same allocation\n");
+  return refuse(EINVAL,
+                "held lock and object are not in the same allocation; bpf_spin_lock at off={} must "
+                "be held for {}",
+                lock, name_of(kind));
 }
 
 // The lock must be held that lies beside the root.
@@ -209,11 +234,7 @@ Verdict Call::require_root(uint32_t number, Kind kind) {
     return refuse(EINVAL, "{} not found at offset={}", name_of(kind),
                   static_cast<uint32_t>(offset_of(r)));
   }
-  if (Verdict v = require_locked(r)) {
-    v->words += fmt::format("bpf_spin_lock at off={} must be held for {}",
-                            fields.spin_lock_offset(), name_of(kind));
-    return v;
-  }
+  if (Verdict v = require_locked(r, kind)) return v;
   return require_own_types(env_, r, fields);
 }
 
@@ -286,8 +307,8 @@ Verdict Call::require_kptr(uint32_t number) {
   if (root_->kind != Kind::kptr && root_->kind != Kind::percpu_kptr) {
     return refuse(EACCES, "off={} kptr isn't referenced kptr", offset_of(r));
   }
-  if (root_->type_id == 0) return {};
-  return require_own_types(env_, r, fields);
+  kernel_type_ = kernel_type_of(env_, fields, *root_);
+  return kernel_type_ != 0 ? Verdict{} : require_own_types(env_, r, fields);
 }
 
 Verdict Call::require_stored_object(uint32_t number) {
@@ -296,14 +317,17 @@ Verdict Call::require_stored_object(uint32_t number) {
     mark_precise(env_, number);
     return {};
   }
-  const bool fits = r.type == Type::local_object && !r.non_owning && r.trust != Trust::rcu &&
-                    root_->kind == Kind::kptr && root_->type_id == r.target;
-  if (r.type == Type::local_object && r.maybe_null) {
+  const bool is_local = r.type == Type::local_object && !r.non_owning && r.trust != Trust::rcu &&
+                        kernel_type_ == 0 && root_->type_id == r.target;
+  const bool is_kernels = r.type == Type::kernel_object && is_trusted(r) && kernel_type_ != 0 &&
+                          kernel_type_ == r.target;
+  const bool fits = root_->kind == Kind::kptr && (is_local || is_kernels);
+  if ((r.type == Type::local_object || r.type == Type::kernel_object) && r.maybe_null) {
     return refuse(EACCES, "Possibly NULL pointer passed to helper arg{}", number);
   }
   if (!fits) {
-    const std::string_view expected =
-        root_->type_id == 0 ? std::string_view() : struct_name(env_, root_->type_id);
+    const std::string_view expected = kernel_type_ != 0 ? env_.kernel_types.type_name(kernel_type_)
+                                                        : struct_name(env_, root_->type_id);
     return refuse(EACCES, "invalid kptr access, R{} type={} expected=ptr_{}", number,
                   object_name(env_, r), expected);
   }
@@ -346,8 +370,9 @@ Register Call::object_result() {
       }
       return r;
     case Returns::kptr_or_null:
-      r = acquired(root_->type_id != 0 ? Type::local_object : Type::kernel_object);
-      r.target = root_->type_id;
+      r = acquired(kernel_type_ == 0 ? Type::local_object : Type::kernel_object);
+      r.target = kernel_type_ == 0 ? root_->type_id : kernel_type_;
+      if (kernel_type_ != 0) r.trust = Trust::compatible;
       return r;
     case Returns::taken_node_or_null:
       r = acquired(Type::local_object);

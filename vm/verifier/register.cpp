@@ -113,6 +113,8 @@ bool Register::is_surely_not_null() const {
   switch (type) {
     case Type::local_object:
       return reference != 0;
+    case Type::kernel_object:
+      return reference != 0 || trust == Trust::trusted;
     case Type::map_value:
     case Type::map_key:
     case Type::map:
@@ -130,7 +132,8 @@ bool Register::is_surely_not_null() const {
 std::string type_name(const Register& r) {
   // The name of the object's type would follow.
   if (r.type == Type::local_object) {
-    return fmt::format("{}ptr_{}", r.trust == Trust::rcu ? "rcu_" : "", r.maybe_null ? "or_null_" : "");
+    return fmt::format("{}ptr_{}", r.trust == Trust::rcu ? "rcu_" : "",
+                       r.maybe_null ? "or_null_" : "");
   }
   return fmt::format("{}{}{}{}", r.read_only ? "rdonly_" : "", base_name(r.type),
                      r.maybe_null ? "_or_null" : "", r.type == Type::kernel_object ? "_" : "");

@@ -11,6 +11,7 @@
 #include "vm/verifier/effects.h"
 #include "vm/verifier/kernel_objects.h"
 #include "vm/verifier/requirements.h"
+#include "vm/verifier/struct_access.h"
 
 namespace xnic::vm::verifier {
 namespace {
@@ -73,14 +74,6 @@ std::string_view context_name(uint32_t type) {
   }
 }
 
-const btf_type* without_modifiers(const btf* types, uint32_t id) {
-  const btf_type* type = btf__type_by_id(types, id);
-  while (type != nullptr && (btf_is_mod(type) || btf_is_typedef(type))) {
-    type = btf__type_by_id(types, type->type);
-  }
-  return type;
-}
-
 bool is_number(const btf_type* type) {
   return type != nullptr && (btf_is_int(type) || btf_is_any_enum(type));
 }
@@ -124,7 +117,7 @@ tl::expected<Parameters, Refusal> parameters_of(const Environment& env, uint32_t
   const btf* types = env.spec.btf->parsed();
   const btf_type* function = btf__type_by_id(types, info->type_id);
   const btf_type* prototype = btf__type_by_id(types, function->type);
-  if (!is_number(without_modifiers(types, prototype->type))) {
+  if (!is_number(skip_modifiers(types, prototype->type))) {
     return fail(refuse(
         EINVAL, "Global function {}() doesn't return scalar. Only those are supported.", name));
   }
@@ -135,7 +128,7 @@ tl::expected<Parameters, Refusal> parameters_of(const Environment& env, uint32_t
   }
   Parameters parameters;
   for (size_t i = 0; i < count; ++i) {
-    const btf_type* type = without_modifiers(types, btf_params(prototype)[i].type);
+    const btf_type* type = skip_modifiers(types, btf_params(prototype)[i].type);
     if (is_number(type)) {
       parameters.push_back({});
       continue;
@@ -143,7 +136,7 @@ tl::expected<Parameters, Refusal> parameters_of(const Environment& env, uint32_t
     if (type == nullptr || !btf_is_ptr(type)) {
       return fail(refuse(EINVAL, "Arg#{} type in {}() is not supported yet.", i, name));
     }
-    const btf_type* target = without_modifiers(types, type->type);
+    const btf_type* target = skip_modifiers(types, type->type);
     const std::string_view target_name =
         target == nullptr ? std::string_view() : btf__str_by_offset(types, target->name_off);
     if (points_to_context(env, types, type, target) ||
@@ -157,7 +150,9 @@ tl::expected<Parameters, Refusal> parameters_of(const Environment& env, uint32_t
     }
     const bool is_trusted = has_tag(types, info->type_id, i, "arg:trusted");
     if (is_trusted || has_tag(types, info->type_id, i, "arg:untrusted")) {
-      const uint32_t id = env.kernel_types.struct_id(target_name);
+      // A name may have a tail (___local) that tells it from the kernel's.
+      const std::string_view kernel_name = target_name.substr(0, target_name.find("___"));
+      const uint32_t id = env.kernel_types.struct_id(kernel_name);
       if (id == 0) {
         return fail(refuse(EINVAL, "arg#{} type {} is not known to the kernel", i, target_name));
       }

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "vm/verifier/kernel_objects.h"
+#include "vm/verifier/struct_access.h"
 
 namespace xnic::vm::verifier {
 namespace {
@@ -63,16 +64,6 @@ constexpr std::array kDoubtful = {
 constexpr std::array<std::string_view, 5> kLooseIterators = {"task_file", "task_vma", "bpf_prog",
                                                              "bpf_link", "ipv6_route"};
 
-const btf_type* skip(const btf* types, uint32_t id, uint32_t* at) {
-  const btf_type* type = btf__type_by_id(types, id);
-  while (type != nullptr && (btf_is_mod(type) || btf_is_typedef(type))) {
-    id = type->type;
-    type = btf__type_by_id(types, id);
-  }
-  *at = id;
-  return type;
-}
-
 // What the arguments are of: a function's prototype and the name of the place.
 struct AttachPoint {
   const btf_type* prototype = nullptr;
@@ -81,16 +72,15 @@ struct AttachPoint {
 };
 
 AttachPoint attach_point_of(const Environment& env, const btf* types) {
-  uint32_t id = env.spec.attach_type_id;
-  const btf_type* type = btf__type_by_id(types, id);
+  const btf_type* type = btf__type_by_id(types, env.spec.attach_type_id);
   if (type == nullptr) return {};
   const std::string_view name = btf__str_by_offset(types, type->name_off);
   if (env.spec.type == BPF_PROG_TYPE_STRUCT_OPS) {
     const uint32_t member = env.spec.expected_attach_type;
     if (!btf_is_struct(type) || member >= btf_vlen(type)) return {};
-    const btf_type* pointer = skip(types, btf_members(type)[member].type, &id);
+    const btf_type* pointer = skip_modifiers(types, btf_members(type)[member].type);
     if (!btf_is_ptr(pointer)) return {};
-    const btf_type* prototype = skip(types, pointer->type, &id);
+    const btf_type* prototype = skip_modifiers(types, pointer->type);
     return btf_is_func_proto(prototype) ? AttachPoint{prototype, name} : AttachPoint{};
   }
   if (env.spec.expected_attach_type == kRawTracepoint) {
@@ -127,13 +117,13 @@ class Arguments {
   }
 
   Register one(const btf_param& parameter, uint32_t number) const {
-    uint32_t id = 0;
-    const btf_type* type = skip(types_, parameter.type, &id);
+    const btf_type* type = skip_modifiers(types_, parameter.type);
     // Numbers, and what a program may not follow.
     if (type == nullptr || !btf_is_ptr(type)) return Register::unknown();
     const btf_type* tagged = btf__type_by_id(types_, type->type);
     const bool is_user_memory = tagged != nullptr && btf_is_type_tag(tagged);
-    const btf_type* target = skip(types_, type->type, &id);
+    uint32_t id = 0;
+    const btf_type* target = skip_modifiers(types_, type->type, &id);
     const std::string_view name = btf__str_by_offset(types_, parameter.name_off);
     const bool of_nothing = type->type == 0 || target == nullptr;
     if (is_iterator() && of_nothing && (name == "key" || name == "value")) {
@@ -175,15 +165,33 @@ class Arguments {
 
 }  // namespace
 
+std::string_view member_stood_for(const Environment& env) {
+  if (env.spec.type != BPF_PROG_TYPE_STRUCT_OPS) return {};
+  const btf* types = env.kernel_types.parsed();
+  const btf_type* type = btf__type_by_id(types, env.spec.attach_type_id);
+  const uint32_t member = env.spec.expected_attach_type;
+  if (type == nullptr || !btf_is_struct(type) || member >= btf_vlen(type)) return {};
+  return btf__str_by_offset(types, btf_members(type)[member].name_off);
+}
+
 tl::expected<std::vector<Register>, Refusal> typed_arguments(const Environment& env) {
+  const auto fail = [](Verdict v) { return tl::unexpected<Refusal>(std::move(*v)); };
+  if (env.spec.type == BPF_PROG_TYPE_STRUCT_OPS) {
+    if (!env.gpl_compatible) {
+      return fail(refuse(EINVAL, "struct ops programs must have a GPL compatible license"));
+    }
+    if (member_stood_for(env) == "get_info") {  // of tcp_congestion_ops
+      return fail(refuse(kErrorNotSupported, "attach to unsupported member get_info of struct {}",
+                         env.kernel_types.type_name(env.spec.attach_type_id)));
+    }
+  }
   const btf* types = env.kernel_types.parsed();
   const AttachPoint place = attach_point_of(env, types);
   if (place.prototype != nullptr) return Arguments(env, types, place).all();
-  return tl::unexpected<Refusal>(
-      std::move(*refuse(EINVAL,
-                        "attach_btf_id {} is not a function or tracepoint that a program "
-                        "of this type attaches to",
-                        env.spec.attach_type_id)));
+  return fail(refuse(EINVAL,
+                     "attach_btf_id {} is not a function or tracepoint that a program of this type "
+                     "attaches to",
+                     env.spec.attach_type_id));
 }
 
 bool stands_for_void(const Environment& env) {

@@ -2,6 +2,7 @@
 // types of the kernel of this machine.
 #include "vm/verifier/kernel_objects.h"
 
+#include <bpf/btf.h>
 #include <gtest/gtest.h>
 
 #include <array>
