@@ -41,6 +41,11 @@ std::set<uint32_t> special_members(const btf* types) {
     if (type == nullptr || !btf_is_ptr(type)) continue;
     const btf_type* tag = btf__type_by_id(types, type->type);
     if (tag == nullptr || !btf_is_type_tag(tag) || btf_kflag(tag)) continue;
+    const btf_type* target = btf__type_by_id(types, tag->type);
+    while (target != nullptr && (btf_is_mod(target) || btf_is_typedef(target))) {
+      target = btf__type_by_id(types, target->type);
+    }
+    if (target == nullptr || !btf_is_composite(target)) continue;
     const std::string_view word = btf__str_by_offset(types, tag->name_off);
     if (word == "kptr" || word == "kptr_untrusted" || word == "percpu_kptr") ids.insert(id);
   }

@@ -219,8 +219,7 @@ constexpr std::array kRows = {
                 invalid),
     XNIC_HELPER(store_hdr_opt, kSockOps, R::integer, {A::context, A::memory_read, A::size, A::any},
                 invalid, kAnyLicense, kChangesPacket),
-    XNIC_HELPER(reserve_hdr_opt, kSockOps, R::integer, {A::context, A::any, A::any}, invalid,
-                kAnyLicense, kChangesPacket),
+    XNIC_HELPER(reserve_hdr_opt, kSockOps, R::integer, {A::context, A::any, A::any}, invalid),
     // Messages and packets.
     XNIC_HELPER(msg_redirect_map, kMessage, R::integer, {A::context, A::map, A::any, A::any}, none),
     XNIC_HELPER(msg_redirect_hash, kMessage, R::integer, kEntry, none),

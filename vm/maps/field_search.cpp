@@ -42,7 +42,7 @@ constexpr NamedKind kNamedKinds[] = {
     {"bpf_list_node", Kind::list_node, 24, 8, false, true, false},
     {"bpf_rb_root", Kind::rb_root, 16, 8, true, true, false},
     {"bpf_rb_node", Kind::rb_node, 32, 8, false, true, false},
-    {"bpf_refcount", Kind::refcount, 4, 4, true, true, true},
+    {"bpf_refcount", Kind::refcount, 4, 4, true, true, false},
 };
 
 const NamedKind* kind_named(std::string_view name, FieldsOf what) {
