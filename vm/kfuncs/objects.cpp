@@ -90,7 +90,8 @@ uint64_t tree_right(Invocation&, uint64_t root, uint64_t node, uint64_t, uint64_
 
 constexpr Kfunc row(std::string_view name, Returns returns, std::array<Argument, 5> arguments,
                     HelperFunction function) {
-  return {kfunc_row(name, kXdp | kTc | kCgroupSkb, returns, arguments, function)};
+  return {kfunc_row(name, kXdp | kTc | kCgroupSkb | kBtfTracing | kStructOps | kSyscall, returns,
+                    arguments, function)};
 }
 
 using A = Argument;

@@ -194,6 +194,11 @@ Verdict Call::require_argument(uint32_t position) {
         mark_precise(env_, number);
         return {};
       }
+      if (r.type == Type::kernel_object) {
+        Register there = r;
+        there.maybe_null = false;
+        if (is_kernel_socket(env_, there)) return {};
+      }
       return require_type(number, Type::socket);
     case Argument::socket:
       if (is_kernel_socket(env_, r)) return {};
@@ -277,8 +282,11 @@ Verdict Call::require_object(uint32_t number, std::string_view name) const {
     return refuse(EACCES, "R{} type={} expected=ptr_, trusted_ptr_, rcu_ptr_", number,
                   type_name(r));
   }
-  if (Verdict v = require_unmodified(r, number)) return v;
-  if (is_or_begins_with(env_, r.target, name)) return {};
+  // A member will do.
+  Register start = r;
+  start.offset = std::min(r.offset, 0);
+  if (Verdict v = require_unmodified(start, number)) return v;
+  if (has_struct_at(env_, r.target, static_cast<uint32_t>(r.offset), name)) return {};
   return refuse(EACCES, "R{} is of type {} but {} is expected", number,
                 env_.kernel_types.type_name(r.target), name);
 }
@@ -347,6 +355,7 @@ Verdict Call::require_key(uint32_t number) {
 
 Verdict Call::require_value(uint32_t number, bool out) {
   if (changes_sockets()) {
+    if (is_kernel_socket(env_, env_.reg(number))) return {};
     return require_type(number, Type::socket_common, Type::socket, Type::tcp_socket);
   }
   if (Verdict v = require_memory_type(number)) return v;

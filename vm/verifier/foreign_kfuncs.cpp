@@ -300,7 +300,10 @@ class ForeignCall {
     if (!asks && (r.trust == Trust::untrusted || r.trust == Trust::elsewhere) && !r.is_socket()) {
       return refuse(EINVAL, "R{} must be referenced or trusted", number);
     }
-    if (Verdict v = require_unmodified(r, number)) return v;
+    // A member will do where the object itself is not taken.
+    Register start = r;
+    if (!has(kAcquires) && !has(kReleases)) start.offset = std::min(r.offset, 0);
+    if (Verdict v = require_unmodified(start, number)) return v;
     if (!is_of_type(r, target_id)) {
       return refuse(EINVAL,
                     "kernel function {} args#{} expected pointer to STRUCT {} but R{} has a "
@@ -331,7 +334,7 @@ class ForeignCall {
     // A task that is released is of exactly that type; what has the same name with a tail, such as
     // nf_conn___init, is of another.
     if (has(kAcquires) || has(kReleases)) return env_.kernel_types.type_name(r.target) == wanted;
-    return is_or_begins_with(env_, r.target, wanted);
+    return has_struct_at(env_, r.target, static_cast<uint32_t>(r.offset), wanted);
   }
 
   static bool is_context(std::string_view name) {

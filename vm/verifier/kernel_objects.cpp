@@ -43,6 +43,10 @@ constexpr std::array kSafeFields = {
     SafeField{"vm_area_struct", "vm_file", Trust::trusted, true},
 };
 
+std::string_view struct_name(const Environment& env, uint32_t id) {
+  return id == 0 ? "void" : env.kernel_types.type_name(id);
+}
+
 Register through(Environment& env, const Register& base, const StructField& field) {
   if (field.struct_id == 0) return Register::unknown();
   Register r = kernel_object(field.struct_id, Trust::untrusted);
@@ -56,7 +60,7 @@ Register through(Environment& env, const Register& base, const StructField& fiel
     return r;
   }
   const auto safe = std::ranges::find_if(kSafeFields, [&](const SafeField& f) {
-    return f.owner == field.owner && f.field == field.name;
+    return f.owner == struct_name(env, base.target) && f.field == field.name;
   });
   const bool is_safe = safe != kSafeFields.end();
   const bool in_section = in_read_side_section(env);
@@ -69,10 +73,6 @@ Register through(Environment& env, const Register& base, const StructField& fiel
   }
   if (r.maybe_null) r.id = env.new_id();
   return r;
-}
-
-std::string_view struct_name(const Environment& env, uint32_t id) {
-  return id == 0 ? "void" : env.kernel_types.type_name(id);
 }
 
 // What TCP's congestion control may set of its socket (net/ipv4/bpf_tcp_ca.c).
@@ -229,13 +229,21 @@ bool in_read_side_section(const Environment& env) {
   return env.now->in_rcu || env.now->lock_id != 0 || (env.spec.flags & BPF_F_SLEEPABLE) == 0;
 }
 
-bool is_or_begins_with(const Environment& env, uint32_t struct_id, std::string_view name) {
+bool has_struct_at(const Environment& env, uint32_t struct_id, uint32_t offset,
+                   std::string_view name) {
   const btf* types = env.kernel_types.parsed();
   const btf_type* type = skip_modifiers(types, struct_id);
   while (is_struct(type)) {
-    if (name_of(types, type) == name) return true;
-    if (btf_vlen(type) == 0 || btf_member_bit_offset(type, 0) != 0) return false;
-    type = skip_modifiers(types, btf_members(type)->type);
+    if (offset == 0 && name_of(types, type) == name) return true;
+    const btf_type* inner = nullptr;
+    for (uint32_t i = 0; i < btf_vlen(type) && inner == nullptr; ++i) {
+      const btf_type* member = skip_modifiers(types, btf_members(type)[i].type);
+      const uint32_t start = btf_member_bit_offset(type, i) / 8;
+      if (!is_struct(member) || offset < start || offset >= start + member->size) continue;
+      inner = member;
+      offset -= start;
+    }
+    type = inner;
   }
   return false;
 }
@@ -243,7 +251,7 @@ bool is_or_begins_with(const Environment& env, uint32_t struct_id, std::string_v
 bool is_kernel_socket(const Environment& env, const Register& r) {
   return r.type == Type::kernel_object && !r.maybe_null && r.offset == 0 &&
          r.trust != Trust::untrusted && r.trust != Trust::elsewhere &&
-         is_or_begins_with(env, r.target, "sock_common");
+         has_struct_at(env, r.target, 0, "sock_common");
 }
 
 bool is_trusted(const Register& r) { return r.reference != 0 || r.trust == Trust::trusted; }

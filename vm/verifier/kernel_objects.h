@@ -23,8 +23,9 @@ Register kernel_symbol(const Environment& env, uint32_t type_id);
 // Whether objects of the kernel that are freed after a grace period stay for now.
 bool in_read_side_section(const Environment& env);
 
-// Whether a struct is the one of that name, or holds it as its first member, however deep.
-bool is_or_begins_with(const Environment& env, uint32_t struct_id, std::string_view name);
+// Whether a struct of that name lies at an offset of a struct: itself, or a member however deep.
+bool has_struct_at(const Environment& env, uint32_t struct_id, uint32_t offset,
+                   std::string_view name);
 // Whether it is a socket by the kernel's types that helpers for sockets take.
 bool is_kernel_socket(const Environment& env, const Register& r);
 

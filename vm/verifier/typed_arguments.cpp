@@ -137,8 +137,9 @@ class Arguments {
     Register object = kernel_object(id, Trust::trusted);
     if (is_user_memory) object.trust = Trust::elsewhere;
     if (is_iterator()) {
-      object.maybe_null = name != "meta";
       const std::string_view kind = place_.name.substr(kIterator.size());
+      const bool is_map_of_elements = name == "map" && kind != "bpf_map";
+      object.maybe_null = name != "meta" && !is_map_of_elements;
       const bool is_loose = std::ranges::find(kLooseIterators, kind) != kLooseIterators.end();
       if (is_loose && name != "meta") object.trust = Trust::compatible;
     }
