@@ -40,12 +40,19 @@ class Pcie {
   Transfer read(Picoseconds now, uint64_t bytes, uint64_t page = 0, Picoseconds memory = 0);
   // The CPU writes a register of the NIC; gives when the NIC sees it.
   Picoseconds doorbell(Picoseconds now);
+  // Transfers beside the packets' own, which slip in between: the NIC reads descriptors (gives when
+  // they are there), writes completions of what it sent, and interrupts.
+  Picoseconds fetch(Picoseconds now, uint64_t bytes);
+  void write_back(uint64_t bytes);
+  void message() { write_back(kRegisterBytes); }
 
   // Requests, writes and completions so far, by their direction.
   const Work& to_host() const { return to_host_; }
   const Work& to_nic() const { return to_nic_; }
 
  private:
+  static constexpr uint64_t kRegisterBytes = 4;
+
   // One direction. What is short and of another order (requests, doorbells) slips in between, and
   // holds up what comes behind it.
   class Wire {
