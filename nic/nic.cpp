@@ -325,14 +325,14 @@ void Nic::set_tx_tail(uint32_t index, uint32_t tail) {
   Queue& queue = queues_[index];
   const size_t count = std::min<size_t>(tail - queue.tx_tail, queue.to_send.size());
   queue.tx_tail += static_cast<uint32_t>(count);
-  Picoseconds seen = pcie_.doorbell(wheel_.now());
+  const Picoseconds seen = pcie_.doorbell(wheel_.now());
   Picoseconds described = seen;
   for (size_t i = 0; i < count; ++i) {
     if (tx_fetch_ == 0) {
       if (i != 0) described = pcie_.doorbell(wheel_.now());
     } else if (i % tx_fetch_ == 0) {
       const uint64_t together = std::min<uint64_t>(tx_fetch_, count - i);
-      described = pcie_.fetch(seen, together * tx_descriptor_bytes_);
+      described = std::max(described, pcie_.fetch(seen, together * tx_descriptor_bytes_));
     }
     go_on(std::move(queue.to_send[i]), described, &Nic::read_from_host);
   }

@@ -53,14 +53,16 @@ class Pcie {
  private:
   static constexpr uint64_t kRegisterBytes = 4;
 
-  // One direction. What is short and of another order (requests, doorbells) slips in between, and
-  // holds up what comes behind it.
+  // One direction. What is short and of another order (requests, doorbells) slips in between: where
+  // the wire is idle, or else at most as much in front of each transfer as that takes itself.
   class Wire {
    public:
     // When it begins.
     Picoseconds pass(Picoseconds now, Picoseconds time) {
-      const Picoseconds begun = std::max(now, free_ + slipped_);
-      slipped_ = 0;
+      slipped_ -= std::min(slipped_, now - std::min(now, free_));
+      const Picoseconds slips = std::min(slipped_, time);
+      slipped_ -= slips;
+      const Picoseconds begun = std::max(now, free_) + slips;
       free_ = begun + time;
       return begun;
     }
