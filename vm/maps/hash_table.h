@@ -14,6 +14,7 @@
 #include "vm/maps/bucket.h"
 #include "vm/maps/checks.h"
 #include "vm/maps/hash_key.h"
+#include "vm/maps/hash_probe.h"
 #include "vm/maps/memory.h"
 
 // The table under all hash maps; for vm/maps/hash.cpp and vm/maps/lru_hash.cpp alone. Buckets of
@@ -27,8 +28,17 @@ namespace xnic::vm {
 
 // A key with its values, in the pool, whose link takes the first 8 bytes while the element is free.
 struct Element {
-  uint32_t index;   // in the pool
-  uint32_t bucket;  // first of the chain that it is in
+  uint32_t index;  // in the pool
+  uint32_t place;  // first bucket of the chain that it is in, and its slot there or kFurtherOn
+
+  static constexpr uint32_t kSlotBits = 4;
+  static constexpr uint32_t kFurtherOn = (1u << kSlotBits) - 1;
+  static_assert(Bucket::kSlots <= kFurtherOn);
+  void set_place(uint32_t first, uint32_t bucket, uint32_t slot) {
+    place = first << kSlotBits | (bucket == first ? slot : kFurtherOn);
+  }
+  uint32_t first_bucket() const { return place >> kSlotBits; }
+  uint32_t slot() const { return place & kFurtherOn; }
 
   // The key, padded to 8 bytes, then the value.
   uint8_t* key() { return reinterpret_cast<uint8_t*>(this + 1); }
@@ -95,6 +105,16 @@ class HashTable : public Map {
       }
     }
     return -ENOENT;
+  }
+
+  virtual HashProbe probe() const {
+    constexpr uint32_t kKeyOffset = sizeof(Element);
+    return {.seed = seed_,
+            .mask = static_cast<uint32_t>(mask_),
+            .buckets = buckets_,
+            .elements = elements_,
+            .key_offset = kKeyOffset,
+            .value_offset = kKeyOffset + static_cast<uint32_t>(key_bytes_)};
   }
 
   bool key_of(const uint8_t* value, uint8_t* key) const override {
@@ -220,15 +240,15 @@ class HashTable : public Map {
       }
       bucket = next;
     }
-    element->bucket = first;
     const auto slot = static_cast<uint32_t>(std::countr_zero(buckets_[bucket].match(0)));
+    element->set_place(first, bucket, slot);
     buckets_[bucket].put(slot, element->index, Bucket::tag_of(hash));
   }
 
   // Puts `fresh`, which has the same key, where an element is.
   void replace(const Place& place, Element* fresh) {
     spec_.fields.zero_timer(value_of(element_in(place)));
-    fresh->bucket = place.first;
+    fresh->set_place(place.first, place.bucket, place.slot);
     buckets_[place.bucket].slots[place.slot].store(fresh->index, std::memory_order_release);
   }
 
@@ -241,18 +261,20 @@ class HashTable : public Map {
 
   // The place of an element that is in the table.
   Place place_of(const Element* element) const {
-    for (uint32_t bucket = element->bucket;;) {
+    const uint32_t first = element->first_bucket();
+    if (element->slot() != Element::kFurtherOn) return {first, first, element->slot()};
+    for (uint32_t bucket = first;;) {
       const Bucket& here = buckets_[bucket];
       for (uint32_t left = here.used(); left != 0; left &= left - 1) {
         const auto slot = static_cast<uint32_t>(std::countr_zero(left));
         if (here.slots[slot].load(std::memory_order_relaxed) == element->index) {
-          return {element->bucket, bucket, slot};
+          return {first, bucket, slot};
         }
       }
       bucket = here.overflow.load(std::memory_order_relaxed);
     }
   }
-  Bucket& first_bucket(const Element* element) const { return buckets_[element->bucket]; }
+  Bucket& first_bucket(const Element* element) const { return buckets_[element->first_bucket()]; }
 
  private:
   // The same, wherever in the chain it may be, and whatever is being written.
