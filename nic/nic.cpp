@@ -39,11 +39,13 @@ Nic::Nic(const sc_core::sc_module_name& name, const NicProfile& profile, const N
       rss_(profile.queues.whole()),
       engine_(profile, make_core_model(profile)),
       pcie_(profile),
+      memory_(profile, size_t{options.ports} * queues_a_port_ * profile.ring_descriptors.whole()),
+      page_bytes_(profile.iommu_page_kib.whole() * uint64_t{1024}),
       pump_(wheel.add([this] { pump(); })),
       take_step_(wheel.add([this] { take_step(); })) {
   queues_.reserve(size_t{options.ports} * queues_a_port_);
   for (uint32_t i = 0; i < options.ports * queues_a_port_; ++i) {
-    queues_.push_back({RxQueue(profile.queue_packets.whole()),
+    queues_.push_back({i * profile.ring_descriptors.whole(), RxQueue(profile.queue_packets.whole()),
                        Ring(profile.ring_descriptors.whole()),
                        Interrupt(from_nanoseconds(profile.interrupt_latency_ns.value),
                                  from_nanoseconds(profile.interrupt_moderation_ns.value),
@@ -172,9 +174,13 @@ void Nic::accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot) {
     return;
   }
   if (queue.ring.free() == 0) return lose(now);
-  const Pcie::Transfer data = pcie_.write(now, packet.length());
+  const auto buffer = queue.first_buffer + static_cast<uint32_t>(queue.ring.next_place());
+  const Pcie::Transfer data = pcie_.write(now, packet.length(), page_of(buffer));
   transit->to_host = {data.begun, data.left};
-  const Picoseconds ready = pcie_.write(data.left, completion_bytes_).done;
+  transit->buffer = buffer;
+  memory_.card_writes(data.done, buffer, packet.length());
+  const Picoseconds ready = std::max(
+      data.done, pcie_.write(data.left, completion_bytes_, page_of_completion(buffer)).done);
   transit->ready = ready;
   hold(queue, slot.end, data.left);
   queue.ring.fill(std::move(transit));
@@ -238,7 +244,9 @@ void Nic::transmit(std::unique_ptr<Transit> transit, Picoseconds now) {
 }
 
 void Nic::read_from_host(std::unique_ptr<Transit> transit, Picoseconds now) {
-  const Pcie::Transfer data = pcie_.read(now, transit->packet.length());
+  const uint32_t length = transit->packet.length();
+  const Pcie::Transfer data = pcie_.read(now, length, page_of(transit->buffer),
+                                         memory_.card_reads(now, transit->buffer, length));
   transit->from_host = {data.begun, data.done};
   go_on(std::move(transit), data.done, &Nic::send);
 }
@@ -271,6 +279,7 @@ std::vector<Resource> Nic::resources() const {
   all.back().servers = engine_.cores();
   server("PCIe to host", pcie_.to_host());
   server("PCIe to NIC", pcie_.to_nic());
+  server("DRAM", memory_.dram());
   for (size_t i = 0; i < queues_.size(); ++i) {
     const Queue& queue = queues_[i];
     store(fmt::format("rx queue {}", i), queue.held, queue.memory_ps, queue.memory.capacity());

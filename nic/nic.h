@@ -5,6 +5,7 @@
 #include <systemc>
 #include <vector>
 
+#include "nic/host_memory.h"
 #include "nic/interrupt.h"
 #include "nic/mac.h"
 #include "nic/offload_engine.h"
@@ -78,6 +79,9 @@ class Nic : public sc_core::sc_module {
   // Sends a packet from host memory: doorbell (which carries the descriptor), DMA, MAC.
   void transmit(std::unique_ptr<Transit> transit, Picoseconds now);
 
+  // In which its packets are; of the host, too.
+  HostMemory& memory() { return memory_; }
+
   // What its parts did so far.
   std::vector<Resource> resources() const;
 
@@ -87,7 +91,11 @@ class Nic : public sc_core::sc_module {
   const std::optional<Error>& error() const { return error_; }
 
  private:
+  static constexpr uint64_t kBufferBytes = 4096;  // of Linux: a page for each packet
+  static constexpr uint64_t kCompletionPages = uint64_t{1} << 40;
+
   struct Queue {
+    uint32_t first_buffer;
     RxQueue memory;
     Ring ring;
     Interrupt interrupt;
@@ -120,6 +128,11 @@ class Nic : public sc_core::sc_module {
   void take_step();
   void read_from_host(std::unique_ptr<Transit> transit, Picoseconds now);
   void send(std::unique_ptr<Transit> transit, Picoseconds now);
+  // Where the IOMMU finds a buffer, and the completion entry beside it.
+  uint64_t page_of(uint32_t buffer) const { return buffer * kBufferBytes / page_bytes_; }
+  uint64_t page_of_completion(uint32_t buffer) const {
+    return kCompletionPages + buffer * completion_bytes_ / page_bytes_;
+  }
   // The packet is in the queue's memory from then to then.
   static void hold(Queue& queue, Picoseconds from, Picoseconds until) {
     ++queue.held;
@@ -137,6 +150,8 @@ class Nic : public sc_core::sc_module {
   Rss rss_;
   OffloadEngine engine_;
   Pcie pcie_;
+  HostMemory memory_;
+  uint64_t page_bytes_;
   std::vector<Queue> queues_;
   Wheel::Task pump_;
   std::unique_ptr<Transit> held_;  // at the port, not yet accepted

@@ -1,16 +1,20 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
+#include "nic/credits.h"
+#include "nic/iommu.h"
 #include "nic/profile.h"
 #include "nic/resource.h"
 #include "nic/time.h"
 
 namespace xnic::nic {
 
-// The PCIe link between NIC and host memory: latency, bandwidth in each direction, and the bytes
-// that transaction layer packets (TLPs) add, after Neugebauer et al., "Understanding PCIe
-// performance for end host networking", SIGCOMM 2018.
+// The PCIe link between NIC and host memory, and the root complex at its other end: latency,
+// bandwidth in each direction, the bytes that transaction layer packets (TLPs) and data link
+// packets add, after Neugebauer et al., "Understanding PCIe performance for end host networking",
+// SIGCOMM 2018; credits, tags and address translation.
 class Pcie {
  public:
   explicit Pcie(const NicProfile& profile);
@@ -29,29 +33,55 @@ class Pcie {
   uint64_t read_request_bytes(uint64_t bytes) const;     // towards the host
   uint64_t read_completion_bytes(uint64_t bytes) const;  // towards the NIC
 
-  // The NIC writes to host memory: posted, `done` when the CPU can see it.
-  Transfer write(Picoseconds now, uint64_t bytes);
-  // The NIC reads host memory: `done` when the last byte is in the NIC.
-  Transfer read(Picoseconds now, uint64_t bytes);
+  // The NIC writes to a page of host memory: posted, `done` when the CPU can see it.
+  Transfer write(Picoseconds now, uint64_t bytes, uint64_t page = 0);
+  // The NIC reads from a page: `done` when the last byte is in the NIC. `memory`: how much longer
+  // than in a cache that is.
+  Transfer read(Picoseconds now, uint64_t bytes, uint64_t page = 0, Picoseconds memory = 0);
   // The CPU writes a register of the NIC; gives when the NIC sees it.
   Picoseconds doorbell(Picoseconds now);
 
-  // Transfers so far, by the direction of their packets.
+  // Requests, writes and completions so far, by their direction.
   const Work& to_host() const { return to_host_; }
   const Work& to_nic() const { return to_nic_; }
 
  private:
+  // One direction. What is short and of another order (requests, doorbells) slips in between, and
+  // holds up what comes behind it.
+  class Wire {
+   public:
+    // When it begins.
+    Picoseconds pass(Picoseconds now, Picoseconds time) {
+      const Picoseconds begun = std::max(now, free_ + slipped_);
+      slipped_ = 0;
+      free_ = begun + time;
+      return begun;
+    }
+    void slip(Picoseconds time) { slipped_ += time; }
+
+   private:
+    Picoseconds free_ = 0;
+    Picoseconds slipped_ = 0;
+  };
+
   uint64_t max_payload_;
   uint64_t max_read_request_;
+  uint64_t max_completion_;
   uint64_t write_header_;
   uint64_t request_header_;
   uint64_t completion_header_;
   LinkRate rate_;
+  double staging_ps_;  // a byte
   Picoseconds write_latency_;
   Picoseconds read_latency_;
-  Picoseconds writes_free_ = 0;
+  Picoseconds credit_latency_;
+  Credits posted_;
+  Credits tags_;
+  Iommu iommu_;
+  Wire wire_to_host_;
+  Wire wire_to_nic_;
   Picoseconds requests_free_ = 0;
-  Picoseconds to_nic_free_ = 0;
+  Picoseconds written_ = 0;  // the last write is in memory
   Work to_host_;
   Work to_nic_;
 };

@@ -52,14 +52,32 @@ struct NicProfile {
 
   Quantity lane_gtps;
   Quantity lanes;
-  Quantity data_link_efficiency;
+  Quantity acknowledge_interval_bytes;
+  Quantity credit_update_interval_bytes;
   Quantity max_payload_bytes;
   Quantity max_read_request_bytes;
   Quantity write_header_bytes;
   Quantity read_request_header_bytes;
   Quantity completion_header_bytes;
+  Quantity read_completion_bytes;
   Quantity write_latency_ns;
   Quantity read_latency_ns;
+  Quantity read_tags;
+  Quantity posted_header_credits;
+  Quantity posted_data_credits;
+  Quantity credit_latency_ns;
+  Quantity staging_gbps;
+
+  Quantity iommu_entries;
+  Quantity iommu_page_kib;
+  Quantity iommu_walk_ns;
+  Quantity iommu_walkers;
+
+  Quantity ddio_kib;
+  Quantity cpu_miss_ns;
+  Quantity card_miss_ns;
+  Quantity dram_gbps;
+  Quantity numa_ns;
 
   Quantity ring_descriptors;
   Quantity ring_completion_bytes;

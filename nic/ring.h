@@ -23,6 +23,8 @@ class Ring {
   size_t capacity() const { return slots_.size(); }
   // Posted descriptors that the NIC has not filled.
   uint64_t free() const { return posted_ - filled_; }
+  // The place of the next descriptor that the NIC fills; places are used in turn.
+  size_t next_place() const { return tail_; }
   // The NIC fills the next descriptor; there must be a free one.
   void fill(std::unique_ptr<Transit> transit) {
     assert(free() > 0);

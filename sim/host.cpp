@@ -97,7 +97,9 @@ void Host::process(Cpu& cpu, std::unique_ptr<nic::Transit> transit) {
     cpu.clock += environments_.timers.run_until(now_ns, environment) * instruction_cost_;
   }
   Way way{traveller.packet, environment, traveller.outcome, cpu.clock + packet_cost_};
+  const nic::Picoseconds miss = way.miss = nic_.memory().cpu_miss(transit->buffer);
   if (path_.native(way)) path_.stack(way);
+  if (way.miss != miss) nic_.memory().cpu_touched(way.now, transit->buffer);
   cpu.clock = way.now;
   if (traveller.outcome.end == End::transmitted) {
     // What leaves by an interface that is no port of the card is not the card's to send.

@@ -4,6 +4,9 @@
 // Test: tests/sim/path_test.cpp, and against the kernel tests/sim/stack_kernel_test.cpp.
 #include "sim/path.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace xnic::sim {
 namespace {
 
@@ -25,6 +28,16 @@ void classify(Way& way) {
   } else {
     packet.classify_ethernet(packet.linear().first<6>());
   }
+}
+
+// The CPU touches the packet's bytes.
+void touch(Way& way) { way.now += std::exchange(way.miss, 0); }
+
+// Whether an XDP program looks at the packet: whether it loads xdp_md's `data`.
+bool looks_at_packet(const vm::Program& program) {
+  return std::ranges::any_of(program.instructions(), [](const bpf_insn& insn) {
+    return insn.code == (BPF_LDX | BPF_MEM | BPF_W) && insn.off == offsetof(xdp_md, data);
+  });
 }
 
 // What the driver makes of the packet.
@@ -108,6 +121,7 @@ vm::HookResult Path::run(Way& way, vm::Hook& hook, vm::Invocation& invocation) {
   const vm::HookResult result =
       hook.run(invocation, [&](const vm::Program& program, const vm::HookResult& one) {
         way.now += costs_.hook + one.instructions * costs_.instruction;
+        if (way.miss != 0 && looks_at_packet(program)) touch(way);
         way.work.instructions += one.instructions;
         way.work.cost += one.cost;
         if (costs_.core != nullptr) {
@@ -165,6 +179,7 @@ void Path::stack(Way& way) {
 Path::Next Path::receive(Way& way) {
   if (!way.built) {
     way.now += costs_.build_skb;
+    touch(way);
     build_skb(way);
   }
   classify(way);

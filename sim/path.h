@@ -50,6 +50,7 @@ struct Way {
   bool redirected = false;    // a tc program sent it, and generic XDP leaves it alone
   uint32_t nested_sends = 0;  // by tc programs out of interfaces, each within the one before
   nic::CoreWork work = {};    // of the programs of hooks that it passed
+  nic::Picoseconds miss = 0;  // what the first touch of its bytes will take longer
   uint32_t rounds = 0;        // how often it, or a copy of it, came in anew within the machine
 };
 

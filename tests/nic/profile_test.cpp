@@ -128,7 +128,7 @@ TEST(Profile, RefusesWhatIsMissingOrNotToml) {
                       "missing"),
             std::string::npos);
   EXPECT_EQ(refusal("based_on = \"other\""),
-            "my.toml:1:12: based_on must be one of \"generic-100g\".");
+            "my.toml:1:12: based_on must be one of \"generic-100g\", \"agilio-cx-40g\".");
   EXPECT_EQ(refusal("[ring").rfind("my.toml:1:6: The file is not valid TOML: ", 0), 0u);
 }
 
@@ -137,7 +137,7 @@ TEST(Profile, AFileThatIsNotThereIsNamedWithTheBuiltInNames) {
   ASSERT_FALSE(profile);
   EXPECT_EQ(profile.error().message,
             "/nonexistent/card.toml: The NIC profile can't be read, and no built-in profile has "
-            "this name (there is generic-100g).");
+            "this name (there is generic-100g, agilio-cx-40g).");
   EXPECT_FALSE(load_profile("/"));
 }
 

@@ -1,0 +1,72 @@
+#include "nic/host_memory.h"
+
+#include <algorithm>
+
+namespace xnic::nic {
+namespace {
+
+constexpr uint64_t kLineBytes = 64;
+constexpr uint64_t kKibibyte = 1024;
+
+uint64_t lines_of(uint64_t bytes) { return (bytes + kLineBytes - 1) / kLineBytes; }
+
+}  // namespace
+
+HostMemory::HostMemory(const NicProfile& profile, size_t buffers)
+    : dram_rate_(profile.dram_gbps.value),
+      cpu_miss_(from_nanoseconds(profile.cpu_miss_ns.value)),
+      card_miss_(from_nanoseconds(profile.card_miss_ns.value)),
+      completion_bytes_(profile.ring_completion_bytes.whole()),
+      capacity_(profile.ddio_kib.whole() * kKibibyte / kLineBytes),
+      lines_(buffers),
+      touched_(buffers),
+      place_(buffers) {}
+
+void HostMemory::card_writes(Picoseconds now, uint32_t buffer, uint64_t bytes) {
+  const uint64_t lines = lines_of(bytes) + lines_of(completion_bytes_);
+  if (lines_[buffer] == 0) {
+    place_[buffer] = static_cast<uint32_t>(cached_.size());
+    cached_.push_back(buffer);
+  }
+  used_ += lines - lines_[buffer];
+  lines_[buffer] = static_cast<uint32_t>(lines);
+  touched_[buffer] = false;
+  while (used_ > capacity_) push_out(now, cached_[random_() % cached_.size()]);
+}
+
+// The card wrote it, so that DRAM does not have it yet.
+void HostMemory::push_out(Picoseconds now, uint32_t buffer) {
+  move(now, lines_[buffer]);
+  used_ -= lines_[buffer];
+  lines_[buffer] = 0;
+  const uint32_t last = cached_.back();
+  cached_[place_[buffer]] = last;
+  place_[last] = place_[buffer];
+  cached_.pop_back();
+}
+
+void HostMemory::cpu_touched(Picoseconds now, uint32_t buffer) {
+  touched_[buffer] = true;
+  move(now, 1);
+}
+
+Picoseconds HostMemory::card_reads(Picoseconds now, uint32_t buffer, uint64_t bytes) {
+  if (lines_[buffer] != 0 || touched_[buffer]) return 0;
+  return card_miss_ + move(now, lines_of(bytes));
+}
+
+// Gives how long lines wait for those before them. The card and the CPUs are at times of their own,
+// so what counts is the work that is left, not when it ends.
+Picoseconds HostMemory::move(Picoseconds now, uint64_t lines) {
+  if (now > last_) {
+    backlog_ -= std::min(backlog_, now - last_);
+    last_ = now;
+  }
+  const Picoseconds wait = backlog_;
+  const Picoseconds time = dram_rate_.time(lines * kLineBytes);
+  backlog_ += time;
+  work_.add(time);
+  return wait;
+}
+
+}  // namespace xnic::nic

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include "nic/profile.h"
+#include "nic/resource.h"
+#include "nic/time.h"
+
+namespace xnic::nic {
+
+// Host memory as the packets in it meet it: a part of the last-level cache, into which the card
+// writes (Intel's DDIO), and DRAM behind it. Packet buffers are numbered; a ring uses its own one
+// after the other. What the card writes finds room by pushing out others, whichever: where more
+// buffers take turns than the part holds, many are in DRAM when they are read.
+// It leaves out: what else is in the cache, lines of one buffer that fare differently, and sizes of
+// the CPUs' own caches.
+// Test: tests/nic/host_memory_test.cpp.
+class HostMemory {
+ public:
+  // Buffers are 0 to `buffers` - 1.
+  HostMemory(const NicProfile& profile, size_t buffers);
+
+  // The card writes `bytes` of a packet and its completion entry into a buffer.
+  void card_writes(Picoseconds now, uint32_t buffer, uint64_t bytes);
+  // How much longer than from the cache a CPU's first touch of a packet takes.
+  Picoseconds cpu_miss(uint32_t buffer) const { return lines_[buffer] != 0 ? 0 : cpu_miss_; }
+  // A CPU has touched a packet that was in DRAM: its caches have it now.
+  void cpu_touched(Picoseconds now, uint32_t buffer);
+  // The card reads a packet; gives how much longer than from a cache that takes.
+  Picoseconds card_reads(Picoseconds now, uint32_t buffer, uint64_t bytes);
+
+  // Of the channels to DRAM.
+  const Work& dram() const { return work_; }
+
+ private:
+  void push_out(Picoseconds now, uint32_t buffer);
+  Picoseconds move(Picoseconds now, uint64_t lines);
+
+  LinkRate dram_rate_;
+  Picoseconds cpu_miss_;
+  Picoseconds card_miss_;
+  uint64_t completion_bytes_;
+  uint64_t capacity_;  // lines
+  uint64_t used_ = 0;
+  std::vector<uint32_t> lines_;   // in the cache, by buffer; 0: it is not there
+  std::vector<bool> touched_;     // a CPU's caches have it, by buffer
+  std::vector<uint32_t> place_;   // in cached_, by buffer that is there
+  std::vector<uint32_t> cached_;  // buffers, in no order
+  std::minstd_rand random_;
+  Picoseconds last_ = 0;     // the latest time at which DRAM was used
+  Picoseconds backlog_ = 0;  // of work that DRAM had left then
+  Work work_;
+};
+
+}  // namespace xnic::nic
