@@ -1,7 +1,6 @@
 #include "nic/cores/scalar.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "vm/isa.h"
 
@@ -48,7 +47,7 @@ std::vector<uint32_t> ScalarCore::costs(const vm::Program& program) const {
 CoreModel::Time ScalarCore::time(const CoreWork& work) const {
   const uint64_t computed = work.instructions * instruction_cycles_;
   const auto picoseconds = [&](uint64_t cycles) {
-    return static_cast<Picoseconds>(std::llround(static_cast<double>(cycles) * cycle_ps_));
+    return static_cast<Picoseconds>(static_cast<double>(cycles) * cycle_ps_ + 0.5);
   };
   return {.computes = fixed_ + picoseconds(computed),
           .waits = picoseconds(work.cost > computed ? work.cost - computed : 0)};
