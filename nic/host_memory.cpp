@@ -10,6 +10,11 @@ constexpr uint64_t kKibibyte = 1024;
 
 uint64_t lines_of(uint64_t bytes) { return (bytes + kLineBytes - 1) / kLineBytes; }
 
+// Of an initiator that runs ahead of SystemC's clock.
+Picoseconds local_time(const sc_core::sc_time& delay) {
+  return sc_core::sc_time_stamp().value() + delay.value();
+}
+
 }  // namespace
 
 HostMemory::HostMemory(const sc_core::sc_module_name& name, const NicProfile& profile,
@@ -30,17 +35,16 @@ HostMemory::HostMemory(const sc_core::sc_module_name& name, const NicProfile& pr
 void HostMemory::b_transport(tlm::tlm_generic_payload& access, sc_core::sc_time& delay) {
   const uint64_t buffer = access.get_address() / kBufferBytes;
   if (buffer >= lines_.size()) return access.set_response_status(tlm::TLM_ADDRESS_ERROR_RESPONSE);
-  const Picoseconds now = sc_core::sc_time_stamp().value() + delay.value();
   const uint64_t bytes = access.get_data_length();
   if (access.is_write()) {
-    card_writes(now, static_cast<uint32_t>(buffer), bytes);
+    card_writes(delay, static_cast<uint32_t>(buffer), bytes);
   } else {
-    const Picoseconds longer = card_reads(now, static_cast<uint32_t>(buffer), bytes);
+    const Picoseconds longer = card_reads(local_time(delay), static_cast<uint32_t>(buffer), bytes);
     delay += sc_core::sc_time::from_value(longer);
   }
   access.set_response_status(tlm::TLM_OK_RESPONSE);
 }
-void HostMemory::card_writes(Picoseconds now, uint32_t buffer, uint64_t bytes) {
+void HostMemory::card_writes(const sc_core::sc_time& delay, uint32_t buffer, uint64_t bytes) {
   const uint64_t lines = lines_of(bytes) + lines_of(completion_bytes_);
   if (lines_[buffer] == 0) {
     place_[buffer] = static_cast<uint32_t>(cached_.size());
@@ -49,7 +53,7 @@ void HostMemory::card_writes(Picoseconds now, uint32_t buffer, uint64_t bytes) {
   used_ += lines - lines_[buffer];
   lines_[buffer] = static_cast<uint32_t>(lines);
   touched_[buffer] = false;
-  while (used_ > capacity_) push_out(now, cached_[random_() % cached_.size()]);
+  while (used_ > capacity_) push_out(local_time(delay), cached_[random_() % cached_.size()]);
 }
 
 // The card wrote it, so that DRAM does not have it yet.

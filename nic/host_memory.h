@@ -44,7 +44,7 @@ class HostMemory : public sc_core::sc_module {
  private:
   void b_transport(tlm::tlm_generic_payload& access, sc_core::sc_time& delay);
   // A packet, and its completion entry with it.
-  void card_writes(Picoseconds now, uint32_t buffer, uint64_t bytes);
+  void card_writes(const sc_core::sc_time& delay, uint32_t buffer, uint64_t bytes);
   Picoseconds card_reads(Picoseconds now, uint32_t buffer, uint64_t bytes);
   void push_out(Picoseconds now, uint32_t buffer);
   Picoseconds move(Picoseconds now, uint64_t lines);
