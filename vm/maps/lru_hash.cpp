@@ -7,6 +7,8 @@
 // Test: tests/vm/map_test.cpp, and against the kernel tests/vm/map_kernel_test.cpp.
 #include "vm/maps/lru_hash.h"
 
+#include <cstddef>
+
 #include "vm/maps/hashed_map.h"
 #include "vm/maps/lru.h"
 
@@ -21,6 +23,13 @@ class LruTable : public HashTable, private LruOwner {
       : HashTable(spec, context, std::move(memory), kNodeBytes),
         lists_(*this, spec.max_entries, context.possible_cpus,
                !(spec.flags & BPF_F_NO_COMMON_LRU)) {}
+
+  HashProbe probe() const override {
+    HashProbe probe = HashTable::probe();
+    probe.mark_offset =
+        static_cast<int32_t>(offsetof(LruNode, referenced)) - static_cast<int32_t>(kNodeBytes);
+    return probe;
+  }
 
  protected:
   // One writer at a time, since all share the lists.
