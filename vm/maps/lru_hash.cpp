@@ -78,6 +78,9 @@ class LruTable : public HashTable, private LruOwner {
     Element* element = take();
     return element != nullptr ? node_of(element) : nullptr;
   }
+  void fetch(const LruNode* node) override {
+    __builtin_prefetch(&first_bucket(element_of(const_cast<LruNode*>(node))));
+  }
   void evict(LruNode* node) override {
     Element* element = element_of(node);
     const BucketLock bucket(first_bucket(element), true);
@@ -95,6 +98,7 @@ class LruHash : public SingleValues<LruTable> {
   int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
     if (flags > BPF_EXIST || cpu >= possible_cpus_) return -EINVAL;
     const uint64_t hash = hash_of(key);
+    __builtin_prefetch(&bucket_of(hash));
     const Writer writer(*this);
     Element* fresh = take_node(cpu);
     if (fresh == nullptr) return -ENOMEM;
@@ -125,6 +129,7 @@ class LruPercpuHash : public PercpuValues<LruTable> {
   int store(const uint8_t* key, const Values& values, uint64_t flags) override {
     if (flags > BPF_EXIST) return -EINVAL;
     const uint64_t hash = hash_of(key);
+    __builtin_prefetch(&bucket_of(hash));
     const Writer writer(*this);
     Element* fresh = flags != BPF_EXIST ? take_node(values.cpu) : nullptr;
     if (fresh == nullptr && flags != BPF_EXIST) return -ENOMEM;
