@@ -31,37 +31,37 @@ uint32_t Translator::alu(uint32_t index) {
   }
   if (op.operation == BPF_LSH && fused_shifts(index)) return index + 2;
   const Gp dst = sized(host_register(insn.dst_reg), op.width);
-  const auto either = [&](asmjit::InstId id) {
+  const auto either = [&](Encoder::Binary operation) {
     if (op.source_register) {
-      a_.emit(id, dst, sized(host_register(insn.src_reg), op.width));
+      a_.binary(operation, dst, sized(host_register(insn.src_reg), op.width));
     } else {
-      a_.emit(id, dst, Imm(insn.imm));
+      a_.binary(operation, dst, insn.imm);
     }
   };
   switch (op.operation) {
     case BPF_ADD:
-      either(x86::Inst::kIdAdd);
+      either(Encoder::Binary::add);
       break;
     case BPF_SUB:
-      either(x86::Inst::kIdSub);
+      either(Encoder::Binary::sub);
       break;
     case BPF_OR:
-      either(x86::Inst::kIdOr);
+      either(Encoder::Binary::or_);
       break;
     case BPF_XOR:
-      either(x86::Inst::kIdXor);
+      either(Encoder::Binary::xor_);
       break;
     case BPF_AND:
       bit_and(insn, op);
       break;
     case BPF_MUL:
       if (op.source_register) {
-        a_.imul(dst, sized(host_register(insn.src_reg), op.width));
+        a_.multiply(dst, sized(host_register(insn.src_reg), op.width));
       } else if (insn.imm > 0 && std::has_single_bit(static_cast<uint32_t>(insn.imm))) {
         a_.shl(dst, Imm(std::countr_zero(static_cast<uint32_t>(insn.imm))));
         if (insn.imm == 1) a_.mov(dst, dst);
       } else {
-        a_.imul(dst, dst, Imm(insn.imm));
+        a_.multiply(dst, insn.imm);
       }
       break;
     case BPF_DIV:
@@ -189,15 +189,15 @@ bool Translator::fused_shifts(uint32_t index) {
 void Translator::bit_and(const bpf_insn& insn, const Opcode& op) {
   const Gp dst = sized(host_register(insn.dst_reg), op.width);
   if (op.source_register) {
-    a_.and_(dst, sized(host_register(insn.src_reg), op.width));
+    a_.binary(Encoder::Binary::and_, dst, sized(host_register(insn.src_reg), op.width));
   } else if (insn.imm == 0xff) {
     a_.movzx(dst.r32(), dst.r8());
   } else if (insn.imm == 0xffff) {
     a_.movzx(dst.r32(), dst.r16());
   } else if (insn.imm >= 0) {
-    a_.and_(dst.r32(), Imm(insn.imm));
+    a_.binary(Encoder::Binary::and_, dst.r32(), insn.imm);
   } else {
-    a_.and_(dst, Imm(insn.imm));
+    a_.binary(Encoder::Binary::and_, dst, insn.imm);
   }
 }
 
@@ -286,7 +286,11 @@ void Translator::shift(const bpf_insn& insn, const Opcode& op) {
   if (!op.source_register) {
     // By nothing, x86 leaves the upper half of a 32-bit register alone.
     if (insn.imm == 0) return static_cast<void>(a_.mov(sized(dst, op.width), sized(dst, op.width)));
-    return apply(dst, Imm(insn.imm));
+    a_.shift_by(left        ? Encoder::Shift::left
+                : is_signed ? Encoder::Shift::signed_right
+                            : Encoder::Shift::right,
+                sized(dst, op.width), static_cast<uint8_t>(insn.imm));
+    return;
   }
   const Gp& src = host_register(insn.src_reg);
   if (bmi2_) {
@@ -340,7 +344,7 @@ void Translator::move(const bpf_insn& insn, const Opcode& op) {
       a_.movsxd(dst, src.r32());
       break;
     default:
-      a_.mov(dst, sized(src, op.width));
+      a_.binary(Encoder::Binary::mov, dst, sized(src, op.width));
       break;
   }
 }

@@ -119,7 +119,7 @@ uint32_t Translator::assembled_load(uint32_t index) {
   }
   if (best == index) return index;
   const Gp& reg = host_register(to);
-  load(reg, x86::Mem(host_register(base), number.offset, number.size), number.size);
+  a_.load(reg, host_register(base), number.offset, number.size);
   if (number.big_endian) {
     number.size == 2 ? a_.rol(reg.r16(), Imm(8)) : a_.bswap(sized(reg, number.size));
   }

@@ -17,8 +17,10 @@ namespace {
 // More would make a tail call's code large for ever less.
 constexpr uint32_t kMostTailCallBits = 3;
 
-bool takes_function(const vm::Helper& helper) {
-  return std::ranges::find(helper.arguments, vm::Argument::function) != helper.arguments.end();
+// The call asks for the program: for a function of it, or by whose types it makes an object.
+bool asks_for_program(const vm::Helper& helper) {
+  return std::ranges::find(helper.arguments, vm::Argument::function) != helper.arguments.end() ||
+         helper.returns == vm::Returns::new_object_or_null;
 }
 
 bool is_constant_move(const bpf_insn& insn) {
@@ -59,8 +61,8 @@ const Translator::Function& Translator::function_at(uint32_t start) const {
 }
 
 void Translator::call_helper(const vm::Helper& helper) {
-  const bool has_callback = takes_function(helper);
-  if (has_callback) {
+  const bool asks = asks_for_program(helper);
+  if (asks) {
     a_.mov(kScratch1, x86::qword_ptr(kInvocation, layout_.callbacks));
     load_address(kScratch2, &entries_);
     a_.mov(x86::qword_ptr(kScratch1, state_offset(layout_, offsetof(RunState, functions))),
@@ -69,7 +71,7 @@ void Translator::call_helper(const vm::Helper& helper) {
   a_.mov(x86::rdi, kInvocation);
   call_c(helper.function);
   // Only a run that is counted may fault.
-  if (has_callback && counts_) check_callback_fault();
+  if (asks && counts_) check_callback_fault();
 }
 
 // After a helper whose callback may have faulted.
@@ -261,6 +263,7 @@ uint32_t Translator::lookup(uint32_t index, const vm::Helper& helper) {
     case vm::DirectLookup::Kind::values:
       return lookup_values(index, direct, **map, known);
     case vm::DirectLookup::Kind::function:
+      if (const auto next = lookup_hashed(index, direct, **map)) return *next;
       a_.mov(x86::rsi, x86::rdx);
       load_address(x86::rdi, direct.table);
       load_cpu(x86::rdx);
@@ -276,16 +279,32 @@ uint32_t Translator::lookup(uint32_t index, const vm::Helper& helper) {
   return index + 1;
 }
 
-// r0 = the value's address, without a call. All of r1 to r5 are free. Where the program asks next
-// whether it is NULL, the answer is known on the way, and the question is not translated.
+// Where the program asks next whether r0 is NULL, the answer is known on the way, and the question
+// is not translated.
+Translator::NullQuestion Translator::question_behind(uint32_t index) {
+  const bpf_insn& question = insns_[index + 1];
+  const bool is_asked = !annotates_ && only_follows(index + 1) && question.dst_reg == 0 &&
+                        question.imm == 0 && reaches(index + 2) && reaches(target(index + 1));
+  if (is_asked && question.code == (BPF_JMP | BPF_JEQ | BPF_K)) {
+    return {true, false, labels_[target(index + 1)]};
+  }
+  const bool leaves_if_found = is_asked && question.code == (BPF_JMP | BPF_JNE | BPF_K);
+  return {leaves_if_found, leaves_if_found, a_.newLabel()};
+}
+
+// Goes on with r0 not NULL, or where nobody asked with either. Gives the instruction to go on with.
+uint32_t Translator::answer(uint32_t index, const NullQuestion& question) {
+  if (question.is_asked && !question.leaves_if_found) return index + 2;
+  if (question.is_asked) a_.jmp(labels_[target(index + 1)]);
+  a_.bind(question.if_null);
+  return question.is_asked ? index + 2 : index + 1;
+}
+
+// r0 = the value's address, without a call. All of r1 to r5 are free.
 uint32_t Translator::lookup_values(uint32_t index, const vm::DirectLookup& direct,
                                    const vm::Map& map, const vm::Proof::Call& known) {
-  const bpf_insn& question = insns_[index + 1];
-  const bool asks = !annotates_ && only_follows(index + 1) && question.dst_reg == 0 &&
-                    question.imm == 0 && reaches(index + 2) && reaches(target(index + 1));
-  const bool leaves_if_null = asks && question.code == (BPF_JMP | BPF_JEQ | BPF_K);
-  const bool leaves_if_found = asks && question.code == (BPF_JMP | BPF_JNE | BPF_K);
-  const Label none = leaves_if_null ? labels_[target(index + 1)] : a_.newLabel();
+  const NullQuestion question = question_behind(index);
+  const Label& none = question.if_null;
   const bool in_range = known.key_is_known && known.key < direct.entries;
   uint8_t* first = direct.values;
   a_.xor_(x86::eax, x86::eax);
@@ -314,9 +333,7 @@ uint32_t Translator::lookup_values(uint32_t index, const vm::DirectLookup& direc
       a_.add(x86::rax, x86::rcx);
     }
   }
-  if (leaves_if_found) a_.jmp(labels_[target(index + 1)]);
-  if (!leaves_if_null) a_.bind(none);
-  return leaves_if_null || leaves_if_found ? index + 2 : index + 1;
+  return answer(index, question);
 }
 
 // The program that is called takes over the frame of this function: what the function saved is

@@ -19,28 +19,14 @@ constexpr uint32_t kUnsaved[] = {0, 1, 2, 3, 4, 5};
 
 }  // namespace
 
-void Translator::load(const Gp& to, const x86::Mem& from, uint32_t size) {
-  switch (size) {
-    case 1:
-    case 2:
-      a_.movzx(to.r32(), from);
-      break;
-    case 4:
-      a_.mov(to.r32(), from);
-      break;
-    default:
-      a_.mov(to.r64(), from);
-      break;
-  }
-}
-
 void Translator::load_memory(uint32_t index) {
   const bpf_insn& insn = insns_[index];
   const Opcode& op = vm::opcode(insn);
   const Gp& to = host_register(insn.dst_reg);
-  const x86::Mem from(host_register(insn.src_reg), insn.off, op.width);
+  const Gp& base = host_register(insn.src_reg);
+  const x86::Mem from(base, insn.off, op.width);
   if (op.kind == Kind::load) {
-    load(to, from, op.width);
+    a_.load(to, base, insn.off, op.width);
   } else if (op.width == 4) {
     a_.movsxd(to, from);
   } else {
@@ -62,20 +48,21 @@ bool Translator::swapped_load(uint32_t index) {
   return true;
 }
 
-void Translator::store(const bpf_insn& insn, const x86::Mem& to) {
+// Its low bytes, into a place of `size`.
+void Translator::store(const bpf_insn& insn, const Gp& base, int32_t offset, uint32_t size) {
   const Opcode& op = vm::opcode(insn);
   if (op.kind == Kind::store_immediate) {
-    a_.mov(to, Imm(op.width == 1   ? static_cast<int8_t>(insn.imm)
-                   : op.width == 2 ? static_cast<int16_t>(insn.imm)
-                                   : insn.imm));
+    a_.mov(x86::Mem(base, offset, size), Imm(op.width == 1   ? static_cast<int8_t>(insn.imm)
+                                             : op.width == 2 ? static_cast<int16_t>(insn.imm)
+                                                             : insn.imm));
   } else {
-    a_.mov(to, sized(host_register(insn.src_reg), op.width));
+    a_.store(base, offset, host_register(insn.src_reg), size);
   }
 }
 
 void Translator::store_memory(uint32_t index) {
   const bpf_insn& insn = insns_[index];
-  store(insn, x86::Mem(host_register(insn.dst_reg), insn.off, vm::opcode(insn).width));
+  store(insn, host_register(insn.dst_reg), insn.off, vm::opcode(insn).width);
 }
 
 void Translator::save_arguments() {
@@ -101,7 +88,7 @@ void Translator::load_context(uint32_t index) {
   const Gp& base = host_register(insn.src_reg);
   const auto offset = static_cast<uint32_t>(insn.off);
   if (const auto field = plain_field(program_.type(), offset, op.width)) {
-    load(to, x86::Mem(base, field->offset, field->size), field->size);
+    a_.load(to, base, field->offset, field->size);
   } else {
     save_arguments();
     a_.mov(x86::rdi, base);
@@ -126,7 +113,7 @@ void Translator::store_context(uint32_t index) {
   const auto offset = static_cast<uint32_t>(insn.off);
   const auto field = plain_field(program_.type(), offset, op.width);
   if (field && field->writable) {
-    store(insn, x86::Mem(base, field->offset, field->size));
+    store(insn, base, field->offset, field->size);
     return;
   }
   // As the width has it: what a narrow store leaves out must not show.
@@ -170,7 +157,7 @@ void Translator::atomic(const bpf_insn& insn, uint32_t width) {
   const Gp& src = host_register(insn.src_reg);
   const Gp operand = sized(src, width);
   // x86 orders loads and stores as acquire and release ask.
-  if (loads) return load(host_register(insn.dst_reg), at, width);
+  if (loads) return a_.load(host_register(insn.dst_reg), base, insn.off, width);
   switch (insn.imm) {
     case vm::kStoreRelease:
       a_.mov(at, operand);

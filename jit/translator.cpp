@@ -95,6 +95,7 @@ Result<Translation> Translator::run() {
       }
     }
     begin_part(function.end, function.end);
+    lookup_stubs();
     limit_stubs();
   }
   if (!refusals_.first.empty()) {
@@ -102,10 +103,6 @@ Result<Translation> Translator::run() {
                 program_.name(), refusals_.first);
   }
   return result;
-}
-
-void Translator::begin_part(uint32_t first, uint32_t end) {
-  if (parts_ != nullptr) parts_->push_back({first, end, a_.offset()});
 }
 
 void Translator::survey() {
@@ -132,8 +129,10 @@ void Translator::survey() {
 }
 
 void Translator::survey(Function& function) {
+  const std::vector<uint8_t>& meets_context = program_.proof().meets_context;
   uint32_t registers = 0;
-  function.calls = counts_;
+  bool calls = counts_;
+  bool calls_c = false;
   for (uint32_t i = function.start; i < function.end; ++i) {
     const bpf_insn& insn = insns_[i];
     const Kind kind = vm::opcode(insn).kind;
@@ -141,16 +140,29 @@ void Translator::survey(Function& function) {
     if (kind == Kind::unknown || !reaches(i)) continue;
     registers |= 1u << insn.dst_reg;
     if (kind != Kind::load_immediate && kind != Kind::call) registers |= 1u << insn.src_reg;
-    const bool calls_c = (kind == Kind::call && !vm::calls_subprogram(insn)) ||
-                         kind == Kind::load_packet ||
-                         (program_.proof().meets_context[i] != 0 && asks_program_type(i));
-    function.calls = function.calls || kind == Kind::call || calls_c;
-    needs_invocation_ = needs_invocation_ || calls_c;
-    function.loops = function.loops || kind == Kind::may_goto;
-    needs_run_ = needs_run_ || vm::names_function(insn) ||
-                 (kind == Kind::call && insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call) ||
-                 makes_object(insn);
+    if (meets_context[i] != 0) calls_c = calls_c || asks_program_type(i);
+    switch (kind) {
+      case Kind::call:
+        calls = true;
+        calls_c = calls_c || !vm::calls_subprogram(insn);
+        needs_run_ = needs_run_ || makes_object(insn) ||
+                     (insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call);
+        break;
+      case Kind::load_packet:
+        calls_c = true;
+        break;
+      case Kind::load_immediate:
+        needs_run_ = needs_run_ || vm::names_function(insn);
+        break;
+      case Kind::may_goto:
+        function.loops = true;
+        break;
+      default:
+        break;
+    }
   }
+  function.calls = calls || calls_c;
+  needs_invocation_ = needs_invocation_ || calls_c;
   for (const uint32_t number : kSaved) {
     if ((registers >> number & 1) != 0) function.saved.push_back(host_register(number));
   }
@@ -276,15 +288,7 @@ void Translator::limit_stubs() {
   limits_.clear();
 }
 
-void Translator::load_constant(const Gp& reg, uint64_t value) {
-  if (value == 0) {
-    a_.xor_(reg.r32(), reg.r32());
-  } else if (value <= UINT32_MAX) {
-    a_.mov(reg.r32(), Imm(value));
-  } else {
-    a_.mov(reg.r64(), Imm(value));
-  }
-}
+void Translator::load_constant(const Gp& reg, uint64_t value) { a_.set(reg, value); }
 
 void Translator::call_c(const void* function) {
   load_address(x86::rax, function);
@@ -378,14 +382,14 @@ void Translator::jump_if(uint32_t index) {
   const Gp dst = sized(host_register(insn.dst_reg), op.width);
   if (op.source_register) {
     const Gp src = sized(host_register(insn.src_reg), op.width);
-    op.operation == BPF_JSET ? a_.test(dst, src) : a_.cmp(dst, src);
+    a_.binary(op.operation == BPF_JSET ? Encoder::Binary::test : Encoder::Binary::cmp, dst, src);
   } else if (op.operation == BPF_JSET) {
     // With no bit above the lowest 31, the upper half does not matter.
     insn.imm > 0 ? a_.test(dst.r32(), Imm(insn.imm)) : a_.test(dst, Imm(insn.imm));
   } else if (insn.imm == 0) {
-    a_.test(dst, dst);
+    a_.binary(Encoder::Binary::test, dst, dst);
   } else {
-    a_.cmp(dst, Imm(insn.imm));
+    a_.binary(Encoder::Binary::cmp, dst, insn.imm);
   }
   struct Condition {
     uint8_t operation;

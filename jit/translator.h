@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <bit>
 #include <optional>
 #include <span>
@@ -9,6 +10,7 @@
 #include <asmjit/x86.h>
 
 #include "jit/compiler.h"
+#include "jit/encoder.h"
 #include "jit/host_registers.h"
 #include "jit/layout.h"
 #include "vm/helper.h"
@@ -60,6 +62,22 @@ class Translator {
     asmjit::Label to;
   };
 
+  // The comparison with NULL behind a lookup, which the lookup answers itself on its way.
+  struct NullQuestion {
+    bool is_asked = false;
+    bool leaves_if_found = false;
+    asmjit::Label if_null;  // where NULL leads
+  };
+  // Of a lookup in a hash table, what is done out of the way.
+  struct LookupStub {
+    asmjit::Label none;    // the first bucket has nothing; rax is the bucket, edx its version
+    asmjit::Label search;  // ask the map's function; kScratch2 is the key's address
+    asmjit::Label found;
+    NullQuestion question;
+    vm::DirectLookup direct;
+  };
+  using StoreWidths = std::array<uint8_t, 64>;  // bytes, by byte of a key
+
   // translator.cpp
   void survey();
   void survey(Function& function);
@@ -74,7 +92,9 @@ class Translator {
   bool only_follows(uint32_t index) const {
     return index < function_->end && reaches(index) && !labels_[index].isValid();
   }
-  void begin_part(uint32_t first, uint32_t end);
+  void begin_part(uint32_t first, uint32_t end) {
+    if (parts_ != nullptr) parts_->push_back({first, end, a_.offset()});
+  }
   void prologue();
   void leave_frame();
   void epilogue();
@@ -118,10 +138,9 @@ class Translator {
   uint32_t assembled_load(uint32_t index);
 
   // memory.cpp
-  void load(const Gp& to, const x86::Mem& from, uint32_t size);
   void load_memory(uint32_t index);
   bool swapped_load(uint32_t index);
-  void store(const bpf_insn& insn, const x86::Mem& to);
+  void store(const bpf_insn& insn, const Gp& base, int32_t offset, uint32_t size);
   void store_memory(uint32_t index);
   // Whether the access to the context takes a call.
   bool asks_program_type(uint32_t index) const;
@@ -142,6 +161,8 @@ class Translator {
   void adjust_meta();
   bool loop(uint32_t index);
   uint32_t lookup(uint32_t index, const vm::Helper& helper);
+  NullQuestion question_behind(uint32_t index);
+  uint32_t answer(uint32_t index, const NullQuestion& question);
   uint32_t lookup_values(uint32_t index, const vm::DirectLookup& direct, const vm::Map& map,
                          const vm::Proof::Call& known);
   void load_cpu(const Gp& to);
@@ -154,6 +175,14 @@ class Translator {
   void check_callback_fault();
   void unwind();
 
+  // hash_lookup.cpp
+  std::optional<uint32_t> lookup_hashed(uint32_t index, const vm::DirectLookup& direct,
+                                        const vm::Map& map);
+  StoreWidths key_stores(uint32_t index) const;
+  void load_key_word(const Gp& to, uint32_t offset, uint32_t bytes, const StoreWidths& widths,
+                     const Gp& scratch);
+  void lookup_stubs();
+
   const vm::Program& program_;
   const vm::ProgramType& type_;
   std::span<const bpf_insn> insns_;
@@ -165,7 +194,7 @@ class Translator {
   const FunctionEntries& entries_;
   const Layout& layout_;
   Refusals refusals_;
-  x86::Assembler a_;
+  Encoder a_;
   bool bmi2_;
   bool movbe_;
   bool needs_run_ = false;
@@ -176,6 +205,7 @@ class Translator {
   std::vector<uint8_t> begins_loop_;   // by instruction slot
   std::optional<vm::verifier::ControlFlow> flow_;  // once somebody asks for live registers
   std::vector<BackEdge> back_edges_;
+  std::vector<LookupStub> lookups_;
   std::vector<std::pair<asmjit::Label, uint32_t>> limits_;
 };
 

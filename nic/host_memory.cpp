@@ -10,19 +10,41 @@ constexpr uint64_t kKibibyte = 1024;
 
 uint64_t lines_of(uint64_t bytes) { return (bytes + kLineBytes - 1) / kLineBytes; }
 
+// Of an initiator that runs ahead of SystemC's clock.
+Picoseconds local_time(const sc_core::sc_time& delay) {
+  return sc_core::sc_time_stamp().value() + delay.value();
+}
+
 }  // namespace
 
-HostMemory::HostMemory(const NicProfile& profile, size_t buffers)
-    : dram_rate_(profile.dram_gbps.value),
+HostMemory::HostMemory(const sc_core::sc_module_name& name, const NicProfile& profile,
+                       size_t buffers)
+    : sc_module(name),
+      socket("socket"),
+      dram_rate_(profile.dram_gbps.value),
       cpu_miss_(from_nanoseconds(profile.cpu_miss_ns.value)),
       card_miss_(from_nanoseconds(profile.card_miss_ns.value)),
       completion_bytes_(profile.ring_completion_bytes.whole()),
       capacity_(profile.ddio_kib.whole() * kKibibyte / kLineBytes),
       lines_(buffers),
       touched_(buffers),
-      place_(buffers) {}
+      place_(buffers) {
+  socket.register_b_transport(this, &HostMemory::b_transport);
+}
 
-void HostMemory::card_writes(Picoseconds now, uint32_t buffer, uint64_t bytes) {
+void HostMemory::b_transport(tlm::tlm_generic_payload& access, sc_core::sc_time& delay) {
+  const uint64_t buffer = access.get_address() / kBufferBytes;
+  if (buffer >= lines_.size()) return access.set_response_status(tlm::TLM_ADDRESS_ERROR_RESPONSE);
+  const uint64_t bytes = access.get_data_length();
+  if (access.is_write()) {
+    card_writes(delay, static_cast<uint32_t>(buffer), bytes);
+  } else {
+    const Picoseconds longer = card_reads(local_time(delay), static_cast<uint32_t>(buffer), bytes);
+    delay += sc_core::sc_time::from_value(longer);
+  }
+  access.set_response_status(tlm::TLM_OK_RESPONSE);
+}
+void HostMemory::card_writes(const sc_core::sc_time& delay, uint32_t buffer, uint64_t bytes) {
   const uint64_t lines = lines_of(bytes) + lines_of(completion_bytes_);
   if (lines_[buffer] == 0) {
     place_[buffer] = static_cast<uint32_t>(cached_.size());
@@ -31,7 +53,7 @@ void HostMemory::card_writes(Picoseconds now, uint32_t buffer, uint64_t bytes) {
   used_ += lines - lines_[buffer];
   lines_[buffer] = static_cast<uint32_t>(lines);
   touched_[buffer] = false;
-  while (used_ > capacity_) push_out(now, cached_[random_() % cached_.size()]);
+  while (used_ > capacity_) push_out(local_time(delay), cached_[random_() % cached_.size()]);
 }
 
 // The card wrote it, so that DRAM does not have it yet.

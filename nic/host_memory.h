@@ -1,7 +1,11 @@
 #pragma once
 
+#include <tlm.h>
+#include <tlm_utils/simple_target_socket.h>
+
 #include <cstdint>
 #include <random>
+#include <systemc>
 #include <vector>
 
 #include "nic/profile.h"
@@ -17,24 +21,31 @@ namespace xnic::nic {
 // It leaves out: what else is in the cache, lines of one buffer that fare differently, and sizes of
 // the CPUs' own caches.
 // Test: tests/nic/host_memory_test.cpp.
-class HostMemory {
+class HostMemory : public sc_core::sc_module {
  public:
-  // Buffers are 0 to `buffers` - 1.
-  HostMemory(const NicProfile& profile, size_t buffers);
+  static constexpr uint64_t kBufferBytes = 4096;  // of Linux: a page for each packet
 
-  // The card writes `bytes` of a packet and its completion entry into a buffer.
-  void card_writes(Picoseconds now, uint32_t buffer, uint64_t bytes);
+  // Buffers are 0 to `buffers` - 1.
+  HostMemory(const sc_core::sc_module_name& name, const NicProfile& profile, size_t buffers);
+
+  // What the card's DMA reads and writes, as a TLM-2.0 target: a buffer's address is its number
+  // times kBufferBytes. Adds to the delay what DRAM takes longer than a cache. No bytes are moved:
+  // the packet is handed on.
+  tlm_utils::simple_target_socket<HostMemory> socket;
+
   // How much longer than from the cache a CPU's first touch of a packet takes.
   Picoseconds cpu_miss(uint32_t buffer) const { return lines_[buffer] != 0 ? 0 : cpu_miss_; }
   // A CPU has touched a packet that was in DRAM: its caches have it now.
   void cpu_touched(Picoseconds now, uint32_t buffer);
-  // The card reads a packet; gives how much longer than from a cache that takes.
-  Picoseconds card_reads(Picoseconds now, uint32_t buffer, uint64_t bytes);
 
   // Of the channels to DRAM.
   const Work& dram() const { return work_; }
 
  private:
+  void b_transport(tlm::tlm_generic_payload& access, sc_core::sc_time& delay);
+  // A packet, and its completion entry with it.
+  void card_writes(const sc_core::sc_time& delay, uint32_t buffer, uint64_t bytes);
+  Picoseconds card_reads(Picoseconds now, uint32_t buffer, uint64_t bytes);
   void push_out(Picoseconds now, uint32_t buffer);
   Picoseconds move(Picoseconds now, uint64_t lines);
 

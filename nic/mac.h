@@ -52,6 +52,8 @@ class Mac {
     work_.add(time);
     return slot;
   }
+  // When the last one that passed, and its gap, are over.
+  Picoseconds free_at() const { return free_at_; }
   // Frames that passed, gaps behind them included.
   const Work& work() const { return work_; }
 

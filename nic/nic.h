@@ -1,10 +1,14 @@
 #pragma once
 
+#include <tlm.h>
+#include <tlm_utils/simple_initiator_socket.h>
 #include <memory>
 #include <optional>
 #include <systemc>
 #include <vector>
 
+#include "nic/bar.h"
+#include "nic/descriptor_cache.h"
 #include "nic/host_memory.h"
 #include "nic/interrupt.h"
 #include "nic/mac.h"
@@ -16,6 +20,7 @@
 #include "nic/rss.h"
 #include "nic/rx_queue.h"
 #include "nic/transit.h"
+#include "nic/tx_scheduler.h"
 #include "nic/wheel.h"
 #include "vm/result.h"
 
@@ -72,32 +77,42 @@ class Nic : public sc_core::sc_module {
   // Nothing will be posted to the queue before then: frames that end earlier need not wait for the
   // clock to know that they find no descriptor.
   void will_post(uint32_t queue, Picoseconds time) { queues_[queue].next_post = time; }
+  // Puts a packet into a transmit ring, by the queue's number; it leaves when the tail says so.
+  void place(uint32_t queue, std::unique_ptr<Transit> transit);
+
+  // To host memory, which has this many buffers.
+  tlm_utils::simple_initiator_socket<Nic> dma;
+  size_t buffers() const { return queues_.size() * queues_.front().ring.capacity(); }
+
+  // What writes to registers do (nic/bar.h), which the driver reaches by `bar`.
+  Bar bar;
   // Posts descriptors of packets that were taken.
   void post(uint32_t queue, uint64_t count);
+  uint32_t rx_tail(uint32_t queue) const { return queues_[queue].rx_tail; }
+  void set_rx_tail(uint32_t queue, uint32_t tail) { post(queue, tail - rx_tail(queue)); }
+  // Sends what is in the transmit ring: descriptors, DMA, MAC.
+  uint32_t tx_tail(uint32_t queue) const { return queues_[queue].tx_tail; }
+  void set_tx_tail(uint32_t queue, uint32_t tail);
   // Unmasks the interrupt. It fires at once for packets that are in memory already.
   void arm(uint32_t queue);
-  // Sends a packet from host memory: doorbell (which carries the descriptor), DMA, MAC.
-  void transmit(std::unique_ptr<Transit> transit, Picoseconds now);
-
-  // In which its packets are; of the host, too.
-  HostMemory& memory() { return memory_; }
 
   // What its parts did so far.
   std::vector<Resource> resources() const;
 
+  uint32_t ports() const { return static_cast<uint32_t>(mac_rx_.size()); }
   uint32_t queues() const { return static_cast<uint32_t>(queues_.size()); }
   uint32_t queues_a_port() const { return queues_a_port_; }
   // What ended the source early, if anything did.
   const std::optional<Error>& error() const { return error_; }
 
  private:
-  static constexpr uint64_t kBufferBytes = 4096;  // of Linux: a page for each packet
   static constexpr uint64_t kCompletionPages = uint64_t{1} << 40;
 
   struct Queue {
     uint32_t first_buffer;
     RxQueue memory;
     Ring ring;
+    DescriptorCache descriptors;
     Interrupt interrupt;
     Wheel::Task fire;
     Picoseconds next_post = 0;  // at the earliest
@@ -106,6 +121,21 @@ class Nic : public sc_core::sc_module {
     double memory_ps = 0;
     uint64_t taken = 0;
     double ring_ps = 0;
+    uint32_t rx_tail = 0;
+    std::vector<std::unique_ptr<Transit>> to_send{};  // in the transmit ring
+    uint32_t tx_tail = 0;
+  };
+  // What waits in the card for a port's wire, where it does not leave in the order of its DMA.
+  struct Departure {
+    TxScheduler scheduler;
+    Wheel::Task serve;
+    Picoseconds free_at = 0;
+  };
+  // The other end of a port's wire, as IEEE 802.3 annex 31B lets the card hold it up.
+  struct Pause {
+    uint64_t frames = 0;
+    Picoseconds since = 0;  // of one that goes on
+    Picoseconds paused = 0;
   };
 
   void pump();
@@ -114,6 +144,9 @@ class Nic : public sc_core::sc_module {
   bool receive();
   bool ahead_of_clock(const Mac::Slot& slot);
   void wait_until(Picoseconds time);
+  bool may_wait() const { return !options_.lossy || pauses_; }
+  void pause(Picoseconds from);
+  Picoseconds resume(Picoseconds now);
   bool lose(NicDrop reason, Picoseconds now);
   Queue& queue_of(const Transit& transit) {
     return queues_[transit.port * queues_a_port_ + transit.steering.queue];
@@ -125,11 +158,20 @@ class Nic : public sc_core::sc_module {
   // A packet's next step, at that time.
   using Step = void (Nic::*)(std::unique_ptr<Transit>, Picoseconds now);
   void go_on(std::unique_ptr<Transit> transit, Picoseconds time, Step step);
+  // The same, always by an event.
+  void later(std::unique_ptr<Transit> transit, Picoseconds time, Step step);
   void take_step();
   void read_from_host(std::unique_ptr<Transit> transit, Picoseconds now);
   void send(std::unique_ptr<Transit> transit, Picoseconds now);
+  void line_up(std::unique_ptr<Transit> transit, Picoseconds now);
+  void serve(uint32_t port);
+  // Reads or writes a packet in a buffer; gives what memory takes longer than a cache.
+  Picoseconds access(tlm::tlm_command command, Picoseconds now, uint32_t buffer,
+                     const vm::Packet& packet);
   // Where the IOMMU finds a buffer, and the completion entry beside it.
-  uint64_t page_of(uint32_t buffer) const { return buffer * kBufferBytes / page_bytes_; }
+  uint64_t page_of(uint32_t buffer) const {
+    return buffer * HostMemory::kBufferBytes / page_bytes_;
+  }
   uint64_t page_of_completion(uint32_t buffer) const {
     return kCompletionPages + buffer * completion_bytes_ / page_bytes_;
   }
@@ -140,7 +182,14 @@ class Nic : public sc_core::sc_module {
   }
 
   NicOptions options_;
+  bool pauses_;
+  Picoseconds pause_reaction_;
+  TxPolicy tx_policy_;
   uint64_t completion_bytes_;
+  uint64_t tx_descriptor_bytes_;
+  uint32_t tx_fetch_;  // descriptors a read; 0: doorbells carry them
+  uint32_t tx_write_back_;
+  uint64_t tx_completion_bytes_;
   Picoseconds parser_latency_;
   Wheel& wheel_;
   NicClient& client_;
@@ -150,9 +199,12 @@ class Nic : public sc_core::sc_module {
   Rss rss_;
   OffloadEngine engine_;
   Pcie pcie_;
-  HostMemory memory_;
+  tlm::tlm_generic_payload access_;  // of dma
   uint64_t page_bytes_;
   std::vector<Queue> queues_;
+  std::vector<Departure> departures_;  // by port
+  std::vector<Pause> pause_;           // by port
+  uint32_t unreported_ = 0;            // packets that were sent since the last write-back
   Wheel::Task pump_;
   std::unique_ptr<Transit> held_;  // at the port, not yet accepted
   bool exhausted_ = false;         // the source is

@@ -11,7 +11,6 @@
 namespace xnic::nic {
 namespace {
 
-constexpr uint64_t kRegisterBytes = 4;
 constexpr uint32_t kCreditBytes = 16;      // base specification: of posted data
 constexpr double kDataLinkBytes = 8;       // an acknowledge or a credit update, with framing
 constexpr double kSkipShare = 4.0 / 1538;  // ordered sets that compensate clocks
@@ -110,6 +109,22 @@ Picoseconds Pcie::doorbell(Picoseconds now) {
   wire_to_nic_.slip(wire);
   to_nic_.add(wire);
   return now + wire + write_latency_;
+}
+
+Picoseconds Pcie::fetch(Picoseconds now, uint64_t bytes) {
+  const Picoseconds request = rate_.time(read_request_bytes(bytes));
+  const Picoseconds completion = rate_.time(read_completion_bytes(bytes));
+  wire_to_host_.slip(request);
+  wire_to_nic_.slip(completion);
+  to_host_.add(request);
+  to_nic_.add(completion);
+  return now + request + read_latency_ + completion;
+}
+
+void Pcie::write_back(uint64_t bytes) {
+  const Picoseconds wire = rate_.time(write_bytes(bytes));
+  wire_to_host_.slip(wire);
+  to_host_.add(wire);
 }
 
 }  // namespace xnic::nic

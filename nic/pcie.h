@@ -40,20 +40,29 @@ class Pcie {
   Transfer read(Picoseconds now, uint64_t bytes, uint64_t page = 0, Picoseconds memory = 0);
   // The CPU writes a register of the NIC; gives when the NIC sees it.
   Picoseconds doorbell(Picoseconds now);
+  // Transfers beside the packets' own, which slip in between: the NIC reads descriptors (gives when
+  // they are there), writes completions of what it sent, and interrupts.
+  Picoseconds fetch(Picoseconds now, uint64_t bytes);
+  void write_back(uint64_t bytes);
+  void message() { write_back(kRegisterBytes); }
 
   // Requests, writes and completions so far, by their direction.
   const Work& to_host() const { return to_host_; }
   const Work& to_nic() const { return to_nic_; }
 
  private:
-  // One direction. What is short and of another order (requests, doorbells) slips in between, and
-  // holds up what comes behind it.
+  static constexpr uint64_t kRegisterBytes = 4;
+
+  // One direction. What is short and of another order (requests, doorbells) slips in between: where
+  // the wire is idle, or else at most as much in front of each transfer as that takes itself.
   class Wire {
    public:
     // When it begins.
     Picoseconds pass(Picoseconds now, Picoseconds time) {
-      const Picoseconds begun = std::max(now, free_ + slipped_);
-      slipped_ = 0;
+      slipped_ -= std::min(slipped_, now - std::min(now, free_));
+      const Picoseconds slips = std::min(slipped_, time);
+      slipped_ -= slips;
+      const Picoseconds begun = std::max(now, free_) + slips;
       free_ = begun + time;
       return begun;
     }

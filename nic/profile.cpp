@@ -15,6 +15,7 @@
 #include <sstream>
 
 #include "nic/core_model.h"
+#include "nic/tx_scheduler.h"
 
 namespace xnic::nic {
 namespace {
@@ -23,9 +24,17 @@ constexpr double kLongest = 1e6;  // nanoseconds: no single step takes longer th
 constexpr double kTiny = 1e-3;
 constexpr double kMostCycles = 1e6;
 
+constexpr std::array<std::string_view, 2> kSwitch = {"off", "on"};
+
 constexpr std::array kRows = {
     ProfileRow{"port", "link_gbps", &NicProfile::link_gbps, false, kTiny, 1e5,
                "bit rate of the port, each way"},
+    ProfileRow{"port", "pause", &NicProfile::pause, true, 0, kSwitch.size() - 1,
+               "pause frames (IEEE 802.3x): the other end waits where frames would be lost",
+               kSwitch},
+    ProfileRow{"port", "pause_quanta", &NicProfile::pause_quanta, true, 0, 65535,
+               "how long it takes until a pause frame stops the other end, or lets it go on, in "
+               "quanta of 512 bits"},
     ProfileRow{"parser", "latency_ns", &NicProfile::parser_latency_ns, false, 0, kLongest,
                "header parsing and RSS, pipelined"},
     ProfileRow{"receive", "queues", &NicProfile::queues, true, 1, 128,
@@ -104,6 +113,22 @@ constexpr std::array kRows = {
                "receive descriptors of each queue"},
     ProfileRow{"ring", "completion_bytes", &NicProfile::ring_completion_bytes, true, 0, 256,
                "completion entry that the NIC writes for a packet"},
+    ProfileRow{"ring", "descriptor_bytes", &NicProfile::ring_descriptor_bytes, true, 1, 256,
+               "receive descriptor"},
+    ProfileRow{"ring", "prefetch_descriptors", &NicProfile::ring_prefetch_descriptors, true, 1,
+               65536, "receive descriptors that the NIC holds for each queue"},
+    ProfileRow{"ring", "fetch_descriptors", &NicProfile::ring_fetch_descriptors, true, 1, 4096,
+               "receive descriptors that it reads at a time"},
+    ProfileRow{"transmit", "scheduler", &NicProfile::transmit_scheduler, true, 0,
+               kTxPolicies.size() - 1, "which of the packets in the NIC goes next", kTxPolicies},
+    ProfileRow{"transmit", "descriptor_bytes", &NicProfile::transmit_descriptor_bytes, true, 1, 256,
+               "transmit descriptor"},
+    ProfileRow{"transmit", "fetch_descriptors", &NicProfile::transmit_fetch_descriptors, true, 0,
+               4096, "transmit descriptors read at a time; 0: each comes with a doorbell"},
+    ProfileRow{"transmit", "completion_bytes", &NicProfile::transmit_completion_bytes, true, 0, 256,
+               "completion entry that the NIC writes for a packet that it sent"},
+    ProfileRow{"transmit", "writeback_descriptors", &NicProfile::transmit_writeback_descriptors,
+               true, 0, 4096, "such entries that it writes at a time; 0: none"},
     ProfileRow{"interrupt", "latency_ns", &NicProfile::interrupt_latency_ns, false, 0, kLongest,
                "from the completion in memory to the driver's poll"},
     ProfileRow{"interrupt", "moderation_ns", &NicProfile::interrupt_moderation_ns, false, 0,
@@ -132,6 +157,12 @@ constexpr std::array kRows = {
                "making an sk_buff"},
     ProfileRow{"host", "receive_skb_ns", &NicProfile::receive_skb_ns, false, 0, kLongest,
                "netif_receive_skb up to the receiver"},
+    ProfileRow{"host", "page_ns", &NicProfile::page_ns, false, 0, kLongest,
+               "a new page for the ring, in place of one that goes up the stack"},
+    ProfileRow{"host", "free_skb_ns", &NicProfile::free_skb_ns, false, 0, kLongest,
+               "a sink that takes an sk_buff: a socket, or a drop in the stack"},
+    ProfileRow{"host", "forward_ns", &NicProfile::forward_ns, false, 0, kLongest,
+               "forwarding by the stack: route, neighbour, and transmission"},
 };
 
 constexpr std::array kOrigins = {

@@ -37,6 +37,8 @@ struct NicProfile {
   std::string description;
 
   Quantity link_gbps;
+  Quantity pause;
+  Quantity pause_quanta;
   Quantity parser_latency_ns;
   Quantity queues;
   Quantity queue_packets;
@@ -81,6 +83,14 @@ struct NicProfile {
 
   Quantity ring_descriptors;
   Quantity ring_completion_bytes;
+  Quantity ring_descriptor_bytes;
+  Quantity ring_prefetch_descriptors;
+  Quantity ring_fetch_descriptors;
+  Quantity transmit_scheduler;
+  Quantity transmit_descriptor_bytes;
+  Quantity transmit_fetch_descriptors;
+  Quantity transmit_completion_bytes;
+  Quantity transmit_writeback_descriptors;
   Quantity interrupt_latency_ns;
   Quantity interrupt_moderation_ns;
   Quantity interrupt_moderation_packets;
@@ -96,6 +106,9 @@ struct NicProfile {
   Quantity xdp_redirect_ns;
   Quantity build_skb_ns;
   Quantity receive_skb_ns;
+  Quantity page_ns;
+  Quantity free_skb_ns;
+  Quantity forward_ns;
 };
 
 // One value as the file names it: [table] key = { value = 1, origin = "spec", source = "..." }.

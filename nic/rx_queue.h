@@ -28,6 +28,8 @@ class RxQueue {
     }
     return count_ < leaves_.size() ? time : leaves_[first_];
   }
+  // When no more than half of what is here will be left.
+  Picoseconds half_empty_at() const { return count_ == 0 ? 0 : leaves_[slot((count_ - 1) / 2)]; }
   // Takes a slot until `leaves`, or until those before it have left: packets leave in order. Gives
   // when. There must be room.
   Picoseconds hold(Picoseconds leaves) {

@@ -18,6 +18,7 @@ struct Transit {
   Rss::Steering steering;   // its hash, and the queue of its port
   uint32_t port = 0;        // of the card: where it comes in, or is to leave
   uint32_t buffer = 0;      // in host memory, once it is there
+  uint32_t tx_queue = 0;    // of what the host sends
   Picoseconds arrival = 0;  // first bit on the wire
   // Where it has come, 0 before that.
   Picoseconds received = 0;  // last bit on the wire

@@ -33,6 +33,8 @@ class Wheel : public sc_core::sc_module {
   void stop();
 
   Picoseconds now() const { return now_; }
+  // Nothing happens before then, unless it is asked for.
+  Picoseconds next() const { return heap_.empty() ? kEndOfTime : heap_.front().time; }
   // Something was to happen later than the clock can say; the run stopped there.
   bool out_of_time() const { return out_of_time_; }
 

@@ -10,14 +10,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 namespace xnic::sim {
 
 Host::Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile,
            const InterfaceHooks& hooks, Environments& environments, nic::Wheel& wheel,
-           nic::Nic& nic, const std::vector<uint32_t>& ports, bool exact, Ended ended)
+           nic::Nic& nic, nic::HostMemory& memory, const std::vector<uint32_t>& ports, bool exact,
+           Ended ended)
     : sc_module(name),
+      registers("registers"),
       poll_cost_(nic::from_nanoseconds(profile.poll_ns.value)),
       packet_cost_(nic::from_nanoseconds(profile.packet_ns.value)),
       instruction_cost_(nic::from_nanoseconds(profile.instruction_ns.value)),
@@ -26,10 +29,13 @@ Host::Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile,
       environments_(environments),
       wheel_(wheel),
       nic_(nic),
+      memory_(memory),
       ports_(ports),
       ended_(std::move(ended)),
       exact_(exact),
-      cpus_(environments.cores.size()) {
+      cpus_(environments.cores.size()),
+      rx_tails_(nic.queues()),
+      tx_tails_(nic.queues()) {
   for (uint32_t i = 0; i < nic.queues(); ++i) {
     cpu_of_queue_.push_back(environments.of_queue(i % nic.queues_a_port()).cpu);
   }
@@ -76,17 +82,31 @@ void Host::go_on(Cpu& cpu) {
 
 // As napi_complete_done: a queue that had more than its poll's weight waits for its next turn.
 void Host::end_poll(Cpu& cpu) {
-  for (auto& transit : cpu.to_send) nic_.transmit(std::move(transit), wheel_.now());
-  cpu.to_send.clear();
+  const uint32_t stride = cpu.queue * nic::kQueueStride;
+  if (cpu.placed != 0) {
+    write(nic::kTxTail + stride, tx_tails_[cpu.queue] += std::exchange(cpu.placed, 0));
+  }
   cpu.work.add(cpu.clock - cpu.begun);
-  const uint64_t taken = std::exchange(cpu.taken, 0);
-  nic_.post(cpu.queue, taken);
+  const uint32_t taken = std::exchange(cpu.taken, 0);
+  if (taken != 0) write(nic::kRxTail + stride, rx_tails_[cpu.queue] += taken);
   if (taken == weight_) {
     cpu.poll_list.push_back(cpu.queue);
   } else {
-    nic_.arm(cpu.queue);
+    write(nic::kInterruptArm + stride, 1);
   }
   begin_poll(cpu);
+}
+
+void Host::write(uint32_t offset, uint32_t value) {
+  tlm::tlm_generic_payload access;
+  access.set_write();
+  access.set_address(offset);
+  access.set_data_ptr(reinterpret_cast<unsigned char*>(&value));
+  access.set_data_length(sizeof value);
+  access.set_streaming_width(sizeof value);
+  sc_core::sc_time delay;
+  registers->b_transport(access, delay);
+  assert(access.is_response_ok());
 }
 
 void Host::process(Cpu& cpu, std::unique_ptr<nic::Transit> transit) {
@@ -97,9 +117,9 @@ void Host::process(Cpu& cpu, std::unique_ptr<nic::Transit> transit) {
     cpu.clock += environments_.timers.run_until(now_ns, environment) * instruction_cost_;
   }
   Way way{traveller.packet, environment, traveller.outcome, cpu.clock + packet_cost_};
-  const nic::Picoseconds miss = way.miss = nic_.memory().cpu_miss(transit->buffer);
+  const nic::Picoseconds miss = way.miss = memory_.cpu_miss(transit->buffer);
   if (path_.native(way)) path_.stack(way);
-  if (way.miss != miss) nic_.memory().cpu_touched(way.now, transit->buffer);
+  if (way.miss != miss) memory_.cpu_touched(way.now, transit->buffer);
   cpu.clock = way.now;
   if (traveller.outcome.end == End::transmitted) {
     // What leaves by an interface that is no port of the card is not the card's to send.
@@ -107,7 +127,8 @@ void Host::process(Cpu& cpu, std::unique_ptr<nic::Transit> transit) {
     if (port != ports_.end()) {
       transit->left = way.now;
       transit->port = static_cast<uint32_t>(port - ports_.begin());
-      cpu.to_send.push_back(std::move(transit));
+      nic_.place(cpu.queue, std::move(transit));
+      ++cpu.placed;
       return;
     }
   }

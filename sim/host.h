@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tlm_utils/simple_initiator_socket.h>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -31,7 +32,10 @@ class Host : public sc_core::sc_module {
   // event. All references must outlive the host.
   Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile,
        const InterfaceHooks& hooks, Environments& environments, nic::Wheel& wheel, nic::Nic& nic,
-       const std::vector<uint32_t>& ports, bool exact, Ended ended);
+       nic::HostMemory& memory, const std::vector<uint32_t>& ports, bool exact, Ended ended);
+
+  // The driver's, to the card's registers.
+  tlm_utils::simple_initiator_socket<Host> registers;
 
   Path& path() { return path_; }
   // The CPUs, and how long polls kept each.
@@ -50,30 +54,34 @@ class Host : public sc_core::sc_module {
     bool over = false;  // it ends when the clock gets there
     uint32_t queue = 0;
     nic::Picoseconds begun = 0;
-    nic::Picoseconds clock = 0;                          // ahead of the wheel's
-    uint64_t taken = 0;                                  // descriptors, posted at its end
-    std::vector<std::unique_ptr<nic::Transit>> to_send;  // XDP_TX and the like
+    nic::Picoseconds clock = 0;  // ahead of the wheel's
+    uint32_t taken = 0;          // descriptors, posted at its end
+    uint32_t placed = 0;         // packets to send (XDP_TX and the like), told at its end
     nic::Work work;
   };
 
   void begin_poll(Cpu& cpu);
   void go_on(Cpu& cpu);
   void end_poll(Cpu& cpu);
+  void write(uint32_t offset, uint32_t value);
   void process(Cpu& cpu, std::unique_ptr<nic::Transit> transit);
 
   nic::Picoseconds poll_cost_;
   nic::Picoseconds packet_cost_;
   nic::Picoseconds instruction_cost_;  // of timers
-  uint64_t weight_;
+  uint32_t weight_;
   Path path_;
   Environments& environments_;
   nic::Wheel& wheel_;
   nic::Nic& nic_;
+  nic::HostMemory& memory_;
   std::vector<uint32_t> ports_;
   Ended ended_;
   bool exact_;
   std::vector<uint32_t> cpu_of_queue_;
   std::vector<Cpu> cpus_;
+  std::vector<uint32_t> rx_tails_;  // by queue
+  std::vector<uint32_t> tx_tails_;
 };
 
 }  // namespace xnic::sim

@@ -25,11 +25,12 @@ enum class DropReason : uint8_t {
   tc_redirect,    // TC_ACT_REDIRECT without a usable target
   tc_fault,       // a tc program faulted
   mtu,            // longer than the interface takes at the other end of a veth pair
+  not_forwarded,  // the stack had no route or neighbour for it, or it no hops left, or no room
   loop,           // came in again and again within the machine, where Linux would never end
   tx_queue_full,  // a port took nothing for too long (xnic line)
   no_port,        // left by an interface that is no port (xnic line)
 };
-inline constexpr size_t kDropReasons = 16;
+inline constexpr size_t kDropReasons = 17;
 std::string_view drop_reason_name(DropReason reason);  // "oversize", "xdp_drop", ...
 
 // Where a packet's way ended.

@@ -1,11 +1,13 @@
 // The meaning of a packet's way through the hooks, written once for every clock.
-// It leaves out: GRO, sockets, forwarding by routes, queues of interfaces (qdiscs), and what other
+// It leaves out: GRO, sockets, queues of interfaces (qdiscs), and what other
 // namespaces do with packets that are handed to them. Redirects are in sim/path_redirect.cpp.
 // Test: tests/sim/path_test.cpp, and against the kernel tests/sim/stack_kernel_test.cpp.
 #include "sim/path.h"
 
 #include <algorithm>
 #include <utility>
+
+#include "sim/forward.h"
 
 namespace xnic::sim {
 namespace {
@@ -70,8 +72,10 @@ PathCosts host_costs(const nic::NicProfile& profile) {
           .xdp_pass = cost(profile.xdp_pass_ns),
           .xdp_tx = cost(profile.xdp_tx_ns),
           .xdp_redirect = cost(profile.xdp_redirect_ns),
-          .build_skb = cost(profile.build_skb_ns),
-          .receive_skb = cost(profile.receive_skb_ns)};
+          .build_skb = cost(profile.build_skb_ns) + cost(profile.page_ns),
+          .receive_skb = cost(profile.receive_skb_ns),
+          .free_skb = cost(profile.free_skb_ns),
+          .forward = cost(profile.forward_ns)};
 }
 
 PathCosts offload_costs(const nic::NicProfile& profile) {
@@ -199,14 +203,26 @@ Path::Next Path::receive(Way& way) {
 
 Path::Next Path::ingress(Way& way) {
   vm::Hook* hook = hook_at(vm::HookPoint::tc_ingress, way.packet.ifindex);
-  if (hook == nullptr) {
-    end(way, End::delivered);
-    return Next::ended;
-  }
+  if (hook == nullptr) return ip(way);
   vm::Invocation invocation(way.packet, way.environment);
   const vm::HookResult result = run(way, *hook, invocation);
-  if (result.action != vm::Action::pass) return after_tc(way, result, invocation.redirect);
-  end(way, End::delivered);
+  if (result.action == vm::Action::pass) return ip(way);
+  return after_tc(way, result, invocation.redirect);
+}
+
+// Up to a socket, or out again.
+Path::Next Path::ip(Way& way) {
+  const Forwarding forwarding = forward(*way.environment.network, way.packet);
+  if (forwarding.fate == Forwarding::Fate::sent) {
+    way.now += costs_.forward;
+    return egress(way, forwarding.ifindex);
+  }
+  way.now += costs_.free_skb;
+  if (forwarding.fate == Forwarding::Fate::lost) {
+    drop(way, DropReason::not_forwarded);
+  } else {
+    end(way, End::delivered);
+  }
   return Next::ended;
 }
 
@@ -233,10 +249,11 @@ Path::Next Path::egress(Way& way, uint32_t ifindex) {
 
 // Where a tc program does not let the packet pass.
 Path::Next Path::after_tc(Way& way, const vm::HookResult& result, const vm::Redirect& redirect) {
-  if (result.fault || result.action == vm::Action::aborted) {
+  const bool faults = result.fault || result.action == vm::Action::aborted;
+  if (!faults && result.action == vm::Action::redirect) return tc_redirected(way, redirect);
+  way.now += costs_.free_skb;
+  if (faults) {
     drop(way, DropReason::tc_fault);
-  } else if (result.action == vm::Action::redirect) {
-    return tc_redirected(way, redirect);
   } else if (result.action == vm::Action::consumed) {
     drop(way, DropReason::tc_consumed);
   } else {

@@ -31,6 +31,8 @@ struct PathCosts {
   nic::Picoseconds xdp_redirect = 0;
   nic::Picoseconds build_skb = 0;
   nic::Picoseconds receive_skb = 0;
+  nic::Picoseconds free_skb = 0;
+  nic::Picoseconds forward = 0;
   std::shared_ptr<const nic::CoreModel> core = nullptr;  // which runs programs, if it is a model's
 };
 PathCosts host_costs(const nic::NicProfile& profile);
@@ -124,6 +126,7 @@ class Path {
   Next xdp(Way& way, vm::HookPoint point);
   Next receive(Way& way);
   Next ingress(Way& way);
+  Next ip(Way& way);
   Next egress(Way& way, uint32_t ifindex);
   Next after_tc(Way& way, const vm::HookResult& result, const vm::Redirect& redirect);
 

@@ -58,8 +58,12 @@ class System : public nic::NicClient {
               .exact = options.exact,
               .offloads = has_engine_},
              wheel_, *this),
-        host_("host", options.profile, hooks, environments_, wheel_, nic_, ports_, options.exact,
+        memory_("memory", options.profile, nic_.buffers()),
+        host_("host", options.profile, hooks, environments_, wheel_, nic_, memory_, ports_,
+              options.exact,
               [this](std::unique_ptr<nic::Transit> transit) { ended(std::move(transit)); }) {
+    host_.registers.bind(nic_.bar.socket);
+    nic_.dma.bind(memory_.socket);
     for (const uint32_t ifindex : options.entrances) port_of_source_.push_back(*port_of(ifindex));
     for (Path* path : {&host_.path(), &offload_path_}) {
       path->set_copy_sent(options.copy_sent);
@@ -85,6 +89,8 @@ class System : public nic::NicClient {
       summary.stages.push_back({kStages[i], stages_[i].summary()});
     }
     summary.resources = nic_.resources();
+    summary.resources.push_back(
+        {.name = "DRAM", .served = memory_.dram().served, .busy = memory_.dram().busy});
     for (nic::Resource& cpu : host_.resources()) summary.resources.push_back(std::move(cpu));
     return summary;
   }
@@ -275,6 +281,7 @@ class System : public nic::NicClient {
   std::vector<std::unique_ptr<Traveller>> idle_;
   nic::Wheel wheel_;
   nic::Nic nic_;
+  nic::HostMemory memory_;
   Host host_;
 };
 

@@ -34,14 +34,17 @@ TEST(Interfaces, CapturesOfSeveralAreMergedByTimeAndEachEntersAtItsOwn) {
   const std::string merged = folder / "merged.pcap";
   traces::lines_of("mergecap -F pcap -w '" + merged + "' '" + capture("http4.pcap") + "' '" +
                    capture("dns.pcap") + "'");
+  // The same ports, which forward nothing, so that frames stay as they came.
+  const std::string net = folder / "net.toml";
+  traces::lines_of("sed 's/forwarding = true/forwarding = false/' '" + kNet + "' > '" + net + "'");
   const size_t http = tshark_count(capture("http4.pcap"), "frame");
   const size_t dns = tshark_count(capture("dns.pcap"), "frame");
   for (const Words& clock : {Words{}, Words{"--untimed"}}) {
     const std::string out = folder / (clock.empty() ? "timed" : "untimed");
     const json report = report_of(
-        two_ports({"--attach", "nic0/xdp.native=" + ports("any_length"), "--attach",
-                   "nic1/xdp.generic=" + ports("any_length"), "-r", "nic0=" + capture("http4.pcap"),
-                   "-r", "nic1=" + capture("dns.pcap"), "--max-gap", "1000000", "-o", out}) +
+        Words{"run", "--net", net, "--attach", "nic0/xdp.native=" + ports("any_length"), "--attach",
+              "nic1/xdp.generic=" + ports("any_length"), "-r", "nic0=" + capture("http4.pcap"),
+              "-r", "nic1=" + capture("dns.pcap"), "--max-gap", "1000000", "-o", out} +
         clock);
     EXPECT_EQ(report["packets"], http + dns);
     ASSERT_EQ(report["hooks"].size(), 2u);

@@ -120,6 +120,11 @@ class PercpuHash : public PercpuValues<PlainTable> {
 
 }  // namespace
 
+std::optional<HashProbe> hash_probe(const Map& map) {
+  const auto* table = dynamic_cast<const HashTable*>(&map);
+  return table != nullptr ? std::optional(table->probe()) : std::nullopt;
+}
+
 int check_hash(const MapSpec& spec) { return check_hash_spec(spec, kHashFlags, false, false); }
 
 int check_percpu_hash(const MapSpec& spec) {

@@ -16,18 +16,25 @@ inline void store_word(uint8_t* at, uint64_t word) {
   __atomic_store_n(reinterpret_cast<uint64_t*>(at), word, __ATOMIC_RELEASE);
 }
 
-// The word at `at` of a key that ends `left` bytes after it. With a constant `left` one load.
+// The word at `at` of a key that ends `left` bytes after it. Nothing is put together in memory,
+// from where the CPU would read it whole only after a stall.
 inline uint64_t key_word(const uint8_t* at, uint32_t left) {
-  uint64_t word = 0;
   if (left >= 8) {
+    uint64_t word;
     std::memcpy(&word, at, 8);
-  } else if (left == 4) {
-    std::memcpy(&word, at, 4);
-  } else {
-    std::memcpy(&word, at, left);
+    return word;
   }
+  uint64_t word = 0;
+  if (left >= 4) {
+    uint32_t half;
+    std::memcpy(&half, at, 4);
+    word = half;
+  }
+  for (uint32_t byte = left & 4; byte < left; ++byte) word |= uint64_t{at[byte]} << (8 * byte);
   return word;
 }
+
+inline constexpr uint64_t kHashMultiplier = 0x9e3779b97f4a7c15ull;
 
 // Both halves of a product folded into one: each bit of the answer depends on all bits of both.
 inline uint64_t fold_product(uint64_t a, uint64_t b) {
@@ -38,10 +45,9 @@ inline uint64_t fold_product(uint64_t a, uint64_t b) {
 
 // The key of `bytes` at `key`; the length is the map's and need not be mixed in.
 inline uint64_t hash_key(const uint8_t* key, uint32_t bytes, uint64_t seed) {
-  constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15ull;
   uint64_t hash = seed;
   for (uint32_t at = 0; at < bytes; at += 8)
-    hash = fold_product(hash ^ key_word(key + at, bytes - at), kMultiplier);
+    hash = fold_product(hash ^ key_word(key + at, bytes - at), kHashMultiplier);
   return hash;
 }
 

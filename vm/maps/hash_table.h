@@ -14,6 +14,7 @@
 #include "vm/maps/bucket.h"
 #include "vm/maps/checks.h"
 #include "vm/maps/hash_key.h"
+#include "vm/maps/hash_probe.h"
 #include "vm/maps/memory.h"
 
 // The table under all hash maps; for vm/maps/hash.cpp and vm/maps/lru_hash.cpp alone. Buckets of
@@ -27,8 +28,17 @@ namespace xnic::vm {
 
 // A key with its values, in the pool, whose link takes the first 8 bytes while the element is free.
 struct Element {
-  uint32_t index;   // in the pool
-  uint32_t bucket;  // first of the chain that it is in
+  uint32_t index;  // in the pool
+  uint32_t place;  // first bucket of the chain that it is in, and its slot there or kFurtherOn
+
+  static constexpr uint32_t kSlotBits = 4;
+  static constexpr uint32_t kFurtherOn = (1u << kSlotBits) - 1;
+  static_assert(Bucket::kSlots <= kFurtherOn);
+  void set_place(uint32_t first, uint32_t bucket, uint32_t slot) {
+    place = first << kSlotBits | (bucket == first ? slot : kFurtherOn);
+  }
+  uint32_t first_bucket() const { return place >> kSlotBits; }
+  uint32_t slot() const { return place & kFurtherOn; }
 
   // The key, padded to 8 bytes, then the value.
   uint8_t* key() { return reinterpret_cast<uint8_t*>(this + 1); }
@@ -70,8 +80,7 @@ class HashTable : public Map {
         buckets_(reinterpret_cast<Bucket*>(bucket_block_.data())),
         next_overflow_(memory.bucket_count),
         pool_(std::move(memory.pool)),
-        elements_(pool_.at(0) + front_bytes),
-        stride_(pool_.stride()) {}
+        elements_(pool_.at(0) + front_bytes) {}
 
   int next_key(const uint8_t* key, uint8_t* next) override {
     Place from{0, 0, 0};
@@ -96,6 +105,16 @@ class HashTable : public Map {
       }
     }
     return -ENOENT;
+  }
+
+  virtual HashProbe probe() const {
+    constexpr uint32_t kKeyOffset = sizeof(Element);
+    return {.seed = seed_,
+            .mask = static_cast<uint32_t>(mask_),
+            .buckets = buckets_,
+            .elements = elements_,
+            .key_offset = kKeyOffset,
+            .value_offset = kKeyOffset + static_cast<uint32_t>(key_bytes_)};
   }
 
   bool key_of(const uint8_t* value, uint8_t* key) const override {
@@ -135,7 +154,7 @@ class HashTable : public Map {
   }
   Bucket& bucket_of(uint64_t hash) const { return buckets_[hash & mask_]; }
   Element* element_at(uint32_t index) const {
-    return reinterpret_cast<Element*>(elements_ + index * stride_);
+    return reinterpret_cast<Element*>(elements_ + uint64_t{index} * ElementPool::kUnit);
   }
   Element* element_in(const Bucket& bucket, uint32_t slot) const {
     return element_at(bucket.slots[slot].load(std::memory_order_acquire));
@@ -157,39 +176,29 @@ class HashTable : public Map {
   }
 
   // The element of a key, without a lock; null where there is none. `kKeyBytes` is the size of the
-  // key, or 0.
+  // key, or 0. The first element with the key's tag nearly always is the one.
   template <uint32_t kKeyBytes = 0>
   Element* find(const uint8_t* key) const {
     const uint32_t bytes = kKeyBytes != 0 ? kKeyBytes : spec_.key_size;
     const uint64_t hash = hash_of<kKeyBytes>(key);
-    const uint8_t tag = Bucket::tag_of(hash);
     const Bucket& first = bucket_of(hash);
-    for (uint32_t tries = 1;; ++tries) {
-      const uint32_t version = first.version.load(std::memory_order_acquire);
-      const Bucket* bucket = &first;
-      for (;;) {
-        for (uint32_t left = bucket->match(tag); left != 0; left &= left - 1) {
-          Element* element = element_in(*bucket, static_cast<uint32_t>(std::countr_zero(left)));
-          if (!equal_keys(element->key(), key, bytes)) continue;
-          // The element may have changed keys halfway through the comparison, but not again.
-          if (first.version.load(std::memory_order_acquire) == version ||
-              equal_keys(element->key(), key, bytes)) {
-            return element;
-          }
-        }
-        const uint32_t next = bucket->overflow.load(std::memory_order_acquire);
-        if (next == 0) break;
-        bucket = &buckets_[next];
+    const uint32_t version = first.version.load(std::memory_order_acquire);
+    const uint32_t found = first.match(Bucket::tag_of(hash));
+    if (found != 0) [[likely]] {
+      Element* element = element_in(first, static_cast<uint32_t>(std::countr_zero(found)));
+      if (equal_keys(element->key(), key, bytes) &&
+          first.version.load(std::memory_order_acquire) == version) [[likely]] {
+        return element;
       }
-      if (version % 2 == 0 && first.version.load(std::memory_order_acquire) == version) {
-        return nullptr;
-      }
-      if (tries % 64 == 0) std::this_thread::yield();
+    } else if (first.overflow.load(std::memory_order_acquire) == 0 && version % 2 == 0 &&
+               first.version.load(std::memory_order_acquire) == version) {
+      return nullptr;
     }
+    return search(key, hash);
   }
 
-  // For whoever holds the bucket.
-  Place find_place(const uint8_t* key, uint64_t hash) const {
+  // For whoever holds the bucket. In place, so that the answer does not go through memory.
+  [[gnu::always_inline]] Place find_place(const uint8_t* key, uint64_t hash) const {
     const uint8_t tag = Bucket::tag_of(hash);
     const auto first = static_cast<uint32_t>(hash & mask_);
     for (uint32_t bucket = first;;) {
@@ -242,15 +251,15 @@ class HashTable : public Map {
       }
       bucket = next;
     }
-    element->bucket = first;
     const auto slot = static_cast<uint32_t>(std::countr_zero(buckets_[bucket].match(0)));
+    element->set_place(first, bucket, slot);
     buckets_[bucket].put(slot, element->index, Bucket::tag_of(hash));
   }
 
   // Puts `fresh`, which has the same key, where an element is.
   void replace(const Place& place, Element* fresh) {
     if (!spec_.fields.empty()) release_fields(element_in(place));
-    fresh->bucket = place.first;
+    fresh->set_place(place.first, place.bucket, place.slot);
     buckets_[place.bucket].slots[place.slot].store(fresh->index, std::memory_order_release);
   }
 
@@ -263,20 +272,50 @@ class HashTable : public Map {
 
   // The place of an element that is in the table.
   Place place_of(const Element* element) const {
-    for (uint32_t bucket = element->bucket;;) {
+    const uint32_t first = element->first_bucket();
+    if (element->slot() != Element::kFurtherOn) return {first, first, element->slot()};
+    for (uint32_t bucket = first;;) {
       const Bucket& here = buckets_[bucket];
       for (uint32_t left = here.used(); left != 0; left &= left - 1) {
         const auto slot = static_cast<uint32_t>(std::countr_zero(left));
         if (here.slots[slot].load(std::memory_order_relaxed) == element->index) {
-          return {element->bucket, bucket, slot};
+          return {first, bucket, slot};
         }
       }
       bucket = here.overflow.load(std::memory_order_relaxed);
     }
   }
-  Bucket& first_bucket(const Element* element) const { return buckets_[element->bucket]; }
+  Bucket& first_bucket(const Element* element) const { return buckets_[element->first_bucket()]; }
 
  private:
+  // The same, wherever in the chain it may be, and whatever is being written.
+  [[gnu::noinline]] Element* search(const uint8_t* key, uint64_t hash) const {
+    const uint8_t tag = Bucket::tag_of(hash);
+    const Bucket& first = bucket_of(hash);
+    for (uint32_t tries = 1;; ++tries) {
+      const uint32_t version = first.version.load(std::memory_order_acquire);
+      const Bucket* bucket = &first;
+      for (;;) {
+        for (uint32_t left = bucket->match(tag); left != 0; left &= left - 1) {
+          Element* element = element_in(*bucket, static_cast<uint32_t>(std::countr_zero(left)));
+          if (!equal_keys(element->key(), key, spec_.key_size)) continue;
+          // The element may have changed keys halfway through the comparison, but not again.
+          if (first.version.load(std::memory_order_acquire) == version ||
+              equal_keys(element->key(), key, spec_.key_size)) {
+            return element;
+          }
+        }
+        const uint32_t next = bucket->overflow.load(std::memory_order_acquire);
+        if (next == 0) break;
+        bucket = &buckets_[next];
+      }
+      if (version % 2 == 0 && first.version.load(std::memory_order_acquire) == version) {
+        return nullptr;
+      }
+      if (tries % 64 == 0) std::this_thread::yield();
+    }
+  }
+
   // Buckets that chains go on in. A free one has no tags, and leads to the next free one: readers
   // that are still on their way through it find nothing, and then that the version has changed.
   uint32_t take_overflow() {
@@ -317,7 +356,6 @@ class HashTable : public Map {
   std::atomic<uint32_t> count_ = 0;
   ElementPool pool_;
   uint8_t* elements_;
-  size_t stride_;
 };
 
 }  // namespace xnic::vm

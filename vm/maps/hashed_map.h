@@ -167,6 +167,11 @@ class PercpuValues : public HashedMap<Table> {
           .kind = DirectLookup::Kind::function, .function = look_up<size()>, .table = this};
     });
   }
+  HashProbe probe() const override {
+    HashProbe probe = HashedMap<Table>::probe();
+    probe.cpu_stride = stride_;
+    return probe;
+  }
 
   int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
     if (cpu >= this->possible_cpus_) return -EINVAL;

@@ -238,6 +238,15 @@ class LpmTrie : public Map {
   // What `find` gives, when no writer came between.
   template <class Find>
   uint8_t* read(Find find) const {
+    const uint32_t version = version_.load(std::memory_order_acquire);
+    uint8_t* found = find();
+    if (version % 2 == 0 && version_.load(std::memory_order_acquire) == version) [[likely]] {
+      return found;
+    }
+    return read_again(find);
+  }
+  template <class Find>
+  [[gnu::noinline]] uint8_t* read_again(Find find) const {
     for (uint32_t tries = 1;; ++tries) {
       const uint32_t version = version_.load(std::memory_order_acquire);
       uint8_t* found = find();

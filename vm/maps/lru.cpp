@@ -123,6 +123,7 @@ void LruLists::shrink(Lists& lists, uint32_t wanted, Ring& free, Kind kind) {
   LruNode* node = inactive.last();
   for (uint32_t i = 0; i < scans_ && evicted < wanted && node != &inactive.head; ++i) {
     LruNode* newer = node->previous;
+    if (newer != &inactive.head) owner_.fetch(newer);
     if (node->marked()) {
       move(lists, node, kActive);
     } else {

@@ -28,6 +28,8 @@ class LruOwner {
   virtual ~LruOwner() = default;
   // A node that was never used; null without memory. Asked for at most `nodes` times.
   virtual LruNode* new_node() = 0;
+  // The node's element may be next to leave the map.
+  virtual void fetch(const LruNode* node) = 0;
   // The node's element is to leave the map.
   virtual void evict(LruNode* node) = 0;
 };

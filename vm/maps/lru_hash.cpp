@@ -7,6 +7,8 @@
 // Test: tests/vm/map_test.cpp, and against the kernel tests/vm/map_kernel_test.cpp.
 #include "vm/maps/lru_hash.h"
 
+#include <cstddef>
+
 #include "vm/maps/hashed_map.h"
 #include "vm/maps/lru.h"
 
@@ -21,6 +23,13 @@ class LruTable : public HashTable, private LruOwner {
       : HashTable(spec, context, std::move(memory), kNodeBytes),
         lists_(*this, spec.max_entries, context.possible_cpus,
                !(spec.flags & BPF_F_NO_COMMON_LRU)) {}
+
+  HashProbe probe() const override {
+    HashProbe probe = HashTable::probe();
+    probe.mark_offset =
+        static_cast<int32_t>(offsetof(LruNode, referenced)) - static_cast<int32_t>(kNodeBytes);
+    return probe;
+  }
 
  protected:
   // One writer at a time, since all share the lists.
@@ -69,6 +78,9 @@ class LruTable : public HashTable, private LruOwner {
     Element* element = take();
     return element != nullptr ? node_of(element) : nullptr;
   }
+  void fetch(const LruNode* node) override {
+    __builtin_prefetch(&first_bucket(element_of(const_cast<LruNode*>(node))));
+  }
   void evict(LruNode* node) override {
     Element* element = element_of(node);
     const BucketLock bucket(first_bucket(element), true);
@@ -86,6 +98,7 @@ class LruHash : public SingleValues<LruTable> {
   int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
     if (flags > BPF_EXIST || cpu >= possible_cpus_) return -EINVAL;
     const uint64_t hash = hash_of(key);
+    __builtin_prefetch(&bucket_of(hash));
     const Writer writer(*this);
     Element* fresh = take_node(cpu);
     if (fresh == nullptr) return -ENOMEM;
@@ -116,6 +129,7 @@ class LruPercpuHash : public PercpuValues<LruTable> {
   int store(const uint8_t* key, const Values& values, uint64_t flags) override {
     if (flags > BPF_EXIST) return -EINVAL;
     const uint64_t hash = hash_of(key);
+    __builtin_prefetch(&bucket_of(hash));
     const Writer writer(*this);
     Element* fresh = flags != BPF_EXIST ? take_node(values.cpu) : nullptr;
     if (fresh == nullptr && flags != BPF_EXIST) return -ENOMEM;

@@ -55,26 +55,30 @@ MemoryBlock::~MemoryBlock() {
 }
 
 tl::expected<ElementPool, int> ElementPool::make(size_t element_bytes, uint64_t capacity) {
-  const size_t stride = (element_bytes + 15) & ~size_t{15};
-  const uint64_t most = std::min<uint64_t>(kMaxPoolBytes / stride, kNone - 1);
-  const auto count = static_cast<uint32_t>(std::clamp<uint64_t>(capacity, 1, most));
-  return MemoryBlock::reserve(count * stride).map([&](MemoryBlock&& block) {
-    return ElementPool(stride, count, std::move(block));
+  const uint64_t units = (element_bytes + kUnit - 1) / kUnit;
+  const uint64_t most = kNone / units;
+  const uint64_t count = std::clamp<uint64_t>(capacity, 1, most);
+  return MemoryBlock::reserve(count * units * kUnit).map([&](MemoryBlock&& block) {
+    return ElementPool(static_cast<uint32_t>(units), static_cast<uint32_t>(count),
+                       std::move(block));
   });
 }
 
 uint32_t ElementPool::take() {
   const std::lock_guard lock(*lock_);
-  if (first_free_ == kNone) return touched_ < capacity_ ? touched_++ : kNone;
-  const uint32_t index = first_free_;
-  first_free_ = static_cast<uint32_t>(load_word(at(index)));
-  return index;
+  if (first_free_ == kNone) {
+    if (touched_ == end_) return kNone;
+    return std::exchange(touched_, touched_ + units_);
+  }
+  const uint32_t number = first_free_;
+  first_free_ = static_cast<uint32_t>(load_word(at(number)));
+  return number;
 }
 
-void ElementPool::give_back(uint32_t index) {
+void ElementPool::give_back(uint32_t number) {
   const std::lock_guard lock(*lock_);
-  store_word(at(index), first_free_);
-  first_free_ = index;
+  store_word(at(number), first_free_);
+  first_free_ = number;
 }
 
 }  // namespace xnic::vm

@@ -43,38 +43,37 @@ class MemoryBlock {
   uint64_t bytes_;
 };
 
-// Elements of one size, by number from 0, all in one piece of address space, of which pages are
-// taken when touched. Memory goes back to the machine only when the pool dies, so that what was
-// handed out stays readable; the last freed is the first reused, as in the kernel's freelists. For
-// many threads.
+// Elements of one size, all in one piece of address space, of which pages are taken when touched.
+// An element's number is its distance from the first, in units of 16 bytes, so that finding it
+// takes no multiplication. Memory goes back to the machine only when the pool dies, so that what
+// was handed out stays readable; the last freed is the first reused, as in the kernel's freelists.
+// For many threads.
 class ElementPool {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
+  static constexpr uint32_t kUnit = 16;  // bytes
 
-  // Of at most `capacity` elements, or of fewer where they would claim more than kMaxPoolBytes.
+  // Of at most `capacity` elements, or of fewer where their numbers would not do: in 64 GiB.
   // -ENOMEM without address space.
   static tl::expected<ElementPool, int> make(size_t element_bytes, uint64_t capacity);
 
   // An element that is zeroed, or has the bytes it had when it was freed but for the first 8.
   // kNone if all are taken.
   uint32_t take();
-  void give_back(uint32_t index);
+  void give_back(uint32_t number);
 
   // 16-byte aligned.
-  uint8_t* at(uint32_t index) const { return block_.data() + index * stride_; }
-  size_t stride() const { return stride_; }  // bytes
+  uint8_t* at(uint32_t number) const { return block_.data() + uint64_t{number} * kUnit; }
 
  private:
-  static constexpr uint64_t kMaxPoolBytes = 1ull << 36;
+  ElementPool(uint32_t units, uint32_t capacity, MemoryBlock block)
+      : units_(units), end_(units * capacity), block_(std::move(block)) {}
 
-  ElementPool(size_t stride, uint32_t capacity, MemoryBlock block)
-      : stride_(stride), capacity_(capacity), block_(std::move(block)) {}
-
-  size_t stride_;
-  uint32_t capacity_;
+  uint32_t units_;  // of an element
+  uint32_t end_;    // number behind the last element
   MemoryBlock block_;
   std::unique_ptr<SpinLock> lock_ = std::make_unique<SpinLock>();
-  uint32_t touched_ = 0;         // elements that were ever taken
+  uint32_t touched_ = 0;         // number behind the elements that were ever taken
   uint32_t first_free_ = kNone;  // each free element begins with the number of the next
 };
 

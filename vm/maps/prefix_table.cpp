@@ -10,9 +10,8 @@ namespace xnic::vm {
 
 tl::expected<PrefixTable, int> PrefixTable::make(uint32_t prefixes) {
   return MemoryBlock::reserve(kRootEntries * sizeof(Entry)).and_then([&](MemoryBlock&& root) {
-    return ElementPool::make(sizeof(Table), uint64_t{prefixes} * 2).map([&](ElementPool&& tables) {
-      return PrefixTable(std::move(root), std::move(tables));
-    });
+    return ElementPool::make(sizeof(Table), uint64_t{prefixes} * kTablesBelowRoot)
+        .map([&](ElementPool&& tables) { return PrefixTable(std::move(root), std::move(tables)); });
   });
 }
 
@@ -29,38 +28,40 @@ uint32_t PrefixTable::new_table() {
 }
 
 bool PrefixTable::open_path(uint32_t address, uint32_t length) {
-  Entry* entry = root() + (address >> 16);
-  for (uint32_t end = 24; end <= 32 && length > end - 8; end += 8) {
+  Entry* entry = root() + (address >> (32 - kRootBits));
+  for (uint32_t end = kRootBits; end < length;) {
+    end += kTableBits;
     uint32_t number = entry->table.load(std::memory_order_relaxed);
     if (number == 0) {
       number = new_table();
       if (number == 0) {
-        close_path(address, end - 8);
+        close_path(address, end - kTableBits);
         return false;
       }
       entry->table.store(number, std::memory_order_release);
     }
     ++table_at(number).prefixes;
-    entry = entries(number) + (address >> (32 - end) & 0xff);
+    entry = entries(number) + place(address, end);
   }
   return true;
 }
 
 void PrefixTable::close_path(uint32_t address, uint32_t length) {
-  Entry* entry = root() + (address >> 16);
-  for (uint32_t end = 24; end <= 32 && length > end - 8; end += 8) {
-    const uint32_t number = entry->table.load(std::memory_order_relaxed);
-    Table& table = table_at(number);
-    Entry* next = table.entries + (address >> (32 - end) & 0xff);
-    if (--table.prefixes == 0) {
+  Entry* entry = root() + (address >> (32 - kRootBits));
+  for (uint32_t end = kRootBits; end < length;) {
+    end += kTableBits;
+    uint32_t number = entry->table.load(std::memory_order_relaxed);
+    if (--table_at(number).prefixes == 0) {
       // Those below hold this prefix alone and go with it.
       entry->table.store(0, std::memory_order_release);
-      const uint32_t below = next->table.load(std::memory_order_relaxed);
-      if (below != 0) tables_.give_back(below - 1);
-      tables_.give_back(number - 1);
+      for (; number != 0; end += kTableBits) {
+        const Entry& next = entries(number)[place(address, end)];
+        tables_.give_back(number - 1);
+        number = next.table.load(std::memory_order_relaxed);
+      }
       return;
     }
-    entry = next;
+    entry = entries(number) + place(address, end);
   }
 }
 
