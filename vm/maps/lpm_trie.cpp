@@ -300,11 +300,9 @@ class LpmTrie : public Map {
     uint32_t shorter = 0;
     for (uint32_t depth = path.depth - 1; depth > 0 && shorter == 0; --depth) {
       Node* above = path.links[depth - 1]->load(std::memory_order_relaxed);
-      if (length > 16 && length_of(above) <= PrefixTable::table_above(length)) break;
       if (!is_fork(above)) shorter = above->index + 1;
     }
-    ipv4_->replace(address, length, node->index + 1, shorter);
-    ipv4_->close_path(address, length);
+    ipv4_->remove(address, length, node->index + 1, shorter);
   }
 
   // Host byte order, zeros past the prefix.
@@ -416,7 +414,9 @@ tl::expected<std::shared_ptr<Map>, int> create_lpm_trie(const MapSpec& spec,
   auto pool = ElementPool::make(LpmTrie::node_bytes(spec), nodes);
   if (!pool) return tl::unexpected(pool.error());
   std::optional<PrefixTable> ipv4;
-  if (spec.key_size == kLengthBytes + kIpv4Bytes) {
+  // A node's number goes by its place in memory.
+  const uint64_t units = (LpmTrie::node_bytes(spec) + ElementPool::kUnit - 1) / ElementPool::kUnit;
+  if (spec.key_size == kLengthBytes + kIpv4Bytes && nodes * units <= PrefixTable::kMostPrefixes) {
     auto table = PrefixTable::make(spec.max_entries);
     if (!table) return tl::unexpected(table.error());
     ipv4.emplace(std::move(*table));
