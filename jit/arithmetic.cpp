@@ -8,7 +8,6 @@
 namespace xnic::jit {
 
 using asmjit::Imm;
-using asmjit::Label;
 using vm::Kind;
 using vm::Opcode;
 
@@ -25,6 +24,9 @@ bool is_alu(const bpf_insn& insn, uint8_t operation, bool from_register) {
 uint32_t Translator::alu(uint32_t index) {
   const bpf_insn& insn = insns_[index];
   const Opcode& op = vm::opcode(insn);
+  if (op.operation == BPF_MOV) {
+    if (const uint32_t next = assembled_stores(index); next != index) return next;
+  }
   if (op.operation == BPF_MOV && op.source_register) {
     if (const uint32_t next = fused_rotate(index); next != index) return next;
     if (const uint32_t next = fused_move(index); next != index) return next;
@@ -57,7 +59,7 @@ uint32_t Translator::alu(uint32_t index) {
     case BPF_MUL:
       if (op.source_register) {
         a_.multiply(dst, sized(host_register(insn.src_reg), op.width));
-      } else if (insn.imm > 0 && std::has_single_bit(static_cast<uint32_t>(insn.imm))) {
+      } else if (insn.imm > 0 && (insn.imm & (insn.imm - 1)) == 0) {
         a_.shl(dst, Imm(std::countr_zero(static_cast<uint32_t>(insn.imm))));
         if (insn.imm == 1) a_.mov(dst, dst);
       } else {
@@ -229,9 +231,9 @@ void Translator::divide(const bpf_insn& insn, const Opcode& op) {
   const bool is_signed = insn.off == 1;
   const bool may_be_zero = op.source_register;
   const bool may_be_minus_one = is_signed && (op.source_register || insn.imm == -1);
-  const Label by_zero = a_.newLabel();
-  const Label by_minus_one = a_.newLabel();
-  const Label done = a_.newLabel();
+  const Label by_zero = a_.new_label();
+  const Label by_minus_one = a_.new_label();
+  const Label done = a_.new_label();
 
   if (op.source_register) {
     a_.mov(divisor, sized(host_register(insn.src_reg), op.width));
@@ -262,15 +264,15 @@ void Translator::divide(const bpf_insn& insn, const Opcode& op) {
   a_.mov(dst, divisor);
   if (may_be_zero || may_be_minus_one) a_.jmp(done);
   if (may_be_zero) {
-    a_.bind(by_zero);
+    a_.mark(by_zero);
     quotient ? a_.xor_(dst, dst) : a_.mov(dst, dst);
   }
   if (may_be_minus_one) {
     if (may_be_zero) a_.jmp(done);
-    a_.bind(by_minus_one);
+    a_.mark(by_minus_one);
     quotient ? a_.neg(dst) : a_.xor_(dst, dst);
   }
-  a_.bind(done);
+  a_.mark(done);
 }
 
 void Translator::shift(const bpf_insn& insn, const Opcode& op) {
