@@ -13,9 +13,26 @@ using vm::Opcode;
 
 namespace {
 
-bool is_alu(const bpf_insn& insn, uint8_t operation, bool from_register) {
-  const Opcode& op = vm::opcode(insn);
-  return op.kind == Kind::alu && op.operation == operation && op.source_register == from_register;
+// Whether the instruction behind a copy or a constant is as where stores were taken apart.
+bool leads_to_stores(const bpf_insn& next) {
+  const Opcode& op = vm::opcode(next);
+  return op.kind == Kind::store || op.operation == BPF_RSH;
+}
+
+// The x86 instruction of an operation that is one, whatever the operands.
+std::optional<Encoder::Binary> binary_of(uint8_t operation) {
+  switch (operation) {
+    case BPF_ADD:
+      return Encoder::Binary::add;
+    case BPF_SUB:
+      return Encoder::Binary::sub;
+    case BPF_OR:
+      return Encoder::Binary::or_;
+    case BPF_XOR:
+      return Encoder::Binary::xor_;
+    default:
+      return std::nullopt;
+  }
 }
 
 }  // namespace
@@ -24,7 +41,7 @@ bool is_alu(const bpf_insn& insn, uint8_t operation, bool from_register) {
 uint32_t Translator::alu(uint32_t index) {
   const bpf_insn& insn = insns_[index];
   const Opcode& op = vm::opcode(insn);
-  if (op.operation == BPF_MOV) {
+  if (op.operation == BPF_MOV && leads_to_stores(insns_[index + 1])) {
     if (const uint32_t next = assembled_stores(index); next != index) return next;
   }
   if (op.operation == BPF_MOV && op.source_register) {
@@ -33,26 +50,15 @@ uint32_t Translator::alu(uint32_t index) {
   }
   if (op.operation == BPF_LSH && fused_shifts(index)) return index + 2;
   const Gp dst = sized(host_register(insn.dst_reg), op.width);
-  const auto either = [&](Encoder::Binary operation) {
+  if (const auto operation = binary_of(op.operation)) {
     if (op.source_register) {
-      a_.binary(operation, dst, sized(host_register(insn.src_reg), op.width));
+      a_.binary(*operation, dst, sized(host_register(insn.src_reg), op.width));
     } else {
-      a_.binary(operation, dst, insn.imm);
+      a_.binary(*operation, dst, insn.imm);
     }
-  };
+    return index + 1;
+  }
   switch (op.operation) {
-    case BPF_ADD:
-      either(Encoder::Binary::add);
-      break;
-    case BPF_SUB:
-      either(Encoder::Binary::sub);
-      break;
-    case BPF_OR:
-      either(Encoder::Binary::or_);
-      break;
-    case BPF_XOR:
-      either(Encoder::Binary::xor_);
-      break;
     case BPF_AND:
       bit_and(insn, op);
       break;

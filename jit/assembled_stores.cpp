@@ -87,11 +87,6 @@ class Stored {
   uint32_t count_ = 0;
 };
 
-bool is_alu(const bpf_insn& insn, uint8_t operation, bool from_register) {
-  const Opcode& op = vm::opcode(insn);
-  return op.kind == Kind::alu && op.operation == operation && op.source_register == from_register;
-}
-
 bool is_narrow_store(const bpf_insn& insn) {
   const Opcode& op = vm::opcode(insn);
   return op.kind == Kind::store && op.width < kBytes;

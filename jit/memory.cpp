@@ -34,9 +34,9 @@ void Translator::load_memory(uint32_t index) {
 
 // A load and the exchange of its bytes: one movbe, where the CPU has it.
 bool Translator::swapped_load(uint32_t index) {
-  if (!movbe_ || !only_follows(index + 1)) return false;
   const bpf_insn& insn = insns_[index];
   const bpf_insn& next = insns_[index + 1];
+  if (vm::opcode(next).kind != Kind::byte_swap || !movbe_ || !only_follows(index + 1)) return false;
   const uint8_t width = vm::opcode(insn).width;
   const bool swaps_all =
       width >= 4 && swaps_bytes(next) && next.imm == 8 * width && next.dst_reg == insn.dst_reg;

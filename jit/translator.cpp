@@ -132,7 +132,7 @@ Result<Translation> Translator::run() {
       }
       begin_part(i, i);
       if (annotates_ && labels_[i].is_valid()) annotate_block(i);
-      i = instruction(i);
+      i = vm::opcode(insns_[i]).kind == Kind::alu ? alu(i) : instruction(i);
       if (parts_ != nullptr) parts_->back().end = i;
       if (a_.offset() > most_code_bytes_) {
         return fail(ExitCode::program_rejected,
@@ -186,16 +186,19 @@ void Translator::survey() {
 }
 
 void Translator::survey(Function& function) {
-  const std::vector<uint8_t>& meets_context = program_.proof().meets_context;
+  // What is written meanwhile might be these, as far as a compiler sees.
+  const bpf_insn* const insns = insns_.data();
+  const uint8_t* const reached = program_.proof().reached.data();
+  const uint8_t* const meets_context = program_.proof().meets_context.data();
   uint32_t registers = 0;
   bool calls = counts_;
   bool calls_c = false;
   if (annotates_) start_block(function.start);
-  for (uint32_t i = function.start; i < function.end; ++i) {
-    const bpf_insn& insn = insns_[i];
+  for (uint32_t i = function.start, end = function.end; i < end; ++i) {
+    const bpf_insn insn = insns[i];
     const Kind kind = vm::opcode(insn).kind;
     // The second half of ld_imm64 has no opcode.
-    if (kind == Kind::unknown || !reaches(i)) continue;
+    if (kind == Kind::unknown || reached[i] == 0) continue;
     registers |= 1u << insn.dst_reg;
     if (meets_context[i] != 0) calls_c = calls_c || asks_program_type(i);
     if (is_plain(kind)) {
@@ -368,7 +371,9 @@ uint32_t Translator::instruction(uint32_t index) {
       program_.proof().meets_context[index] != 0 ? load_context(index) : load_memory(index);
       return next;
     case Kind::store:
-      if (const uint32_t behind = assembled_stores(index); behind != index) return behind;
+      if (op.width < 8) {
+        if (const uint32_t behind = assembled_stores(index); behind != index) return behind;
+      }
       [[fallthrough]];
     case Kind::store_immediate:
       program_.proof().meets_context[index] != 0 ? store_context(index) : store_memory(index);

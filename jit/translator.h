@@ -28,6 +28,12 @@ class Refusals : public asmjit::ErrorHandler {
   std::string first;
 };
 
+inline bool is_alu(const bpf_insn& insn, uint8_t operation, bool from_register) {
+  const vm::Opcode& op = vm::opcode(insn);
+  return op.kind == vm::Kind::alu && op.operation == operation &&
+         op.source_register == from_register;
+}
+
 // The translation of one program. The parts are told apart by what they translate:
 // translator.cpp functions, blocks and jumps; arithmetic.cpp; memory.cpp; calls.cpp.
 class Translator {

@@ -263,7 +263,7 @@ TEST(Jit, TakesValuesApartAsTheProgramDoes) {
     const uint32_t parts = (2u << random() % (wide ? 3 : 2)) / width;
     const bool big_endian = one_in(2);
     const bool constants = one_in(4);
-    const uint32_t first = random() % parts;
+    const auto first = static_cast<uint32_t>(random() % parts);
     Code code = load64(1, random() * 0x100000001ull + random()) + mov(2, 5) +
                 store_imm(BPF_DW, 10, -16, -1) + store_imm(BPF_DW, 10, -8, -1);
     for (uint32_t i = 0; i < parts; ++i) {
