@@ -19,6 +19,7 @@ struct AttachRequest {
   std::string program;                // picks one of `object`'s programs; empty: by section
   std::vector<std::string> attach;    // "[INTERFACE/]HOOK=OBJECT[:PROGRAM][,OPTION]..."
   std::string btf;                    // types of the kernel for CO-RE; empty: the emulated one's
+  bool replaces = false;              // programs that are there make room
 };
 
 // Objects loaded into a kernel, each file once, and the hooks of its interfaces with their

@@ -9,6 +9,7 @@
 #include "nic/cycles.h"
 #include "nic/mac.h"
 #include "nic/rss.h"
+#include "sim/hand_over.h"
 #include "sim/hook_copies.h"
 #include "sim/path.h"
 
@@ -17,37 +18,8 @@ namespace {
 
 constexpr uint64_t kDrainNs = 20'000'000;  // how long what waits in ports is taken after the end
 
-// Frames that one thread leaves to another: one puts them in, one takes them out.
-class HandOver {
- public:
-  struct Item {
-    nic::PortFrame* frame;
-    size_t port;
-  };
-
-  // False when there is no room.
-  bool put(const Item& item) {
-    const uint64_t tail = tail_.load(std::memory_order_relaxed);
-    if (tail - head_.load(std::memory_order_acquire) == kItems) return false;
-    items_[tail % kItems] = item;
-    tail_.store(tail + 1, std::memory_order_release);
-    return true;
-  }
-  std::optional<Item> take() {
-    const uint64_t head = head_.load(std::memory_order_relaxed);
-    if (head == tail_.load(std::memory_order_acquire)) return std::nullopt;
-    const Item item = items_[head % kItems];
-    head_.store(head + 1, std::memory_order_release);
-    return item;
-  }
-
- private:
-  static constexpr uint64_t kItems = 2048;
-
-  std::array<Item, kItems> items_{};
-  alignas(64) std::atomic<uint64_t> head_ = 0;
-  alignas(64) std::atomic<uint64_t> tail_ = 0;
-};
+// How long a thread that runs a burst, or waits for its CPU, is waited for.
+constexpr auto kPatience = std::chrono::milliseconds(20);
 
 // A count as words, which it is made of.
 using Words = std::array<uint64_t, sizeof(LineCount) / sizeof(uint64_t)>;
@@ -106,6 +78,8 @@ class Line::Worker {
     if (thread_.joinable()) thread_.join();
   }
   LineCount count() const { return shared_.read(); }
+  // Of the programs that it runs; what it counted with those before is told.
+  uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
   // Called by other threads.
   HandOver& from(size_t thread) { return *inbox_[thread]; }
 
@@ -125,7 +99,17 @@ class Line::Worker {
   bool take_handed_over();
   void spread(const Source& source, std::span<nic::PortFrame* const> frames);
   void run(size_t port, uint32_t queue, std::span<nic::PortFrame* const> frames);
-  void finish(size_t port, nic::PortFrame* frame, vm::Packet& packet, const Outcome& outcome);
+  // Frames of a burst that stay here; of which port they are.
+  struct Ended {
+    explicit Ended(size_t of) : port(of) {}
+
+    size_t port;
+    size_t count = 0;
+    std::array<nic::PortFrame*, kMostBurst> frames;
+  };
+  void prefetch(uint32_t ifindex, size_t packets);
+  // Counts the end of a packet's way. The frame goes on to where the packet goes.
+  void finish(Ended& ended, nic::PortFrame* frame, vm::Packet& packet, Outcome& outcome);
   void flush();
   uint64_t now_ns() const {
     return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -140,12 +124,11 @@ class Line::Worker {
   Environments environments_;
   std::optional<HookCopies> hooks_;
   std::optional<Path> path_;
+  std::atomic<uint64_t> generation_ = 0;
+  bool hashes_ = false;  // programs see the RSS hash of packets
   nic::Rss rss_;
 
   std::array<vm::Packet, kMostBurst> packets_;
-  std::array<Outcome, kMostBurst> outcomes_;
-  std::vector<vm::Hook::Waiting> waiting_;
-  std::vector<nic::PortFrame*> finished_;
   std::vector<bool> sends_;  // by port: something waits
   LineCount counted_;
   SharedCount shared_;
@@ -171,8 +154,17 @@ Line::Worker::Worker(Line& line, uint32_t thread)
 }
 
 void Line::Worker::take_programs() {
-  const std::lock_guard lock(line_.hooks_mutex_);
+  // While somebody loads others, those that are there go on.
+  std::unique_lock lock(line_.hooks_mutex_, std::defer_lock);
+  if (!hooks_) {
+    lock.lock();
+  } else if (!lock.try_lock()) {
+    return;
+  }
+  const uint64_t generation = line_.generation_.load(std::memory_order_relaxed);
+  if (hooks_) hooks_->report();
   hooks_.emplace(line_.hooks_);
+  hashes_ = line_.hooks_.see_rss_hashes();
   path_.emplace(hooks_->hooks(), PathCosts());
   path_->set_keeps_events(false);
   path_->set_socket_received(line_.options_.run.socket_received);
@@ -188,6 +180,7 @@ void Line::Worker::take_programs() {
     out.send(number_, frame, packet);
     sends_[*port] = true;
   });
+  generation_.store(generation, std::memory_order_release);
 }
 
 void Line::Worker::work() {
@@ -196,10 +189,13 @@ void Line::Worker::work() {
     if (!line_.error_) line_.error_ = entered.error();
     line_.stopping_ = true;
   }
-  take_programs();
   uint64_t drain_until = UINT64_MAX;
   bool polls = true;
   for (uint64_t before = nic::cycles_now();;) {
+    if (line_.generation_.load(std::memory_order_acquire) !=
+        generation_.load(std::memory_order_relaxed)) {
+      take_programs();
+    }
     bool any = take_handed_over();
     if (polls) {
       for (Source& source : sources_) any = poll(source) || any;
@@ -227,7 +223,7 @@ void Line::Worker::work() {
     }
   }
   shared_.publish(counted_);
-  {
+  if (hooks_) {
     const std::lock_guard lock(line_.hooks_mutex_);
     hooks_->report();
   }
@@ -319,72 +315,76 @@ void Line::Worker::run(size_t port, uint32_t queue, std::span<nic::PortFrame* co
   for (size_t i = 0; i < frames.size(); ++i) packets[i] = &packets_[i];
   from.wrap(frames, std::span<vm::Packet* const>(packets).first(frames.size()));
   const uint64_t now = now_ns();
+  const uint64_t now_ps = now * nic::kPicosecondsPerNanosecond;
   environments_.run_timers(now);
   vm::Environment& environment = environments_.cores[number_];
-  waiting_.clear();
   for (size_t i = 0; i < frames.size(); ++i) {
     vm::Packet& packet = packets_[i];
     packet.id = counted_.received + i + 1;
     packet.ifindex = packet.ingress_ifindex = ifindex;
-    if (line_.options_.hashes && packet.rx_hash_type == 0) rss_.steer(packet);
+    if (hashes_ && packet.rx_hash_type == 0) rss_.steer(packet);
     packet.rx_queue_index = queue;
     if (!packet.rx_timestamp_ns) packet.rx_timestamp_ns = now;
-    waiting_.push_back({&packet, &environment});
   }
-  if (const vm::Hook* hook = path_->first_xdp(ifindex)) hook->prefetch(waiting_);
-  finished_.clear();
+  prefetch(ifindex, frames.size());
+  Path::Arrivals arrivals(*path_, ifindex, *environment.network);
+  Ended ended(port);
+  Outcome outcome;
+  outcome.queue = queue;
+  outcome.in_ifindex = ifindex;
   for (size_t i = 0; i < frames.size(); ++i) {
     vm::Packet& packet = packets_[i];
-    Outcome& outcome = outcomes_[i];
     counted_.received_bytes += packet.length();
-    const uint64_t now_ps = now * nic::kPicosecondsPerNanosecond;
     outcome.packet_id = packet.id;
-    outcome.queue = queue;
-    outcome.in_ifindex = ifindex;
-    outcome.out_ifindex = 0;
-    outcome.end = End::delivered;
-    outcome.reason = DropReason::none;
-    outcome.copies = {};
     const auto check = nic::check_frame(packet.linear(), packet.length(), line_.options_.run.mtu);
-    if (check != nic::FrameCheck::good) {
+    if (check == nic::FrameCheck::good) {
+      arrivals.run(packet, environment, outcome, now_ps);
+    } else {
       drop(outcome, check == nic::FrameCheck::runt ? DropReason::runt : DropReason::oversize,
            now_ps);
-    } else {
-      Way way{packet, environment, outcome, now_ps};
-      if (path_->native(way)) path_->stack(way);
     }
-    finish(port, frames[i], packet, outcome);
+    finish(ended, frames[i], packet, outcome);
   }
   counted_.received += frames.size();
-  if (!finished_.empty()) from.free(finished_);
+  if (ended.count != 0)
+    from.free(std::span<nic::PortFrame* const>(ended.frames).first(ended.count));
 }
 
-void Line::Worker::finish(size_t port, nic::PortFrame* frame, vm::Packet& packet,
-                          const Outcome& outcome) {
-  for (size_t i = 0; i < kEnds; ++i) counted_.copies[i] += outcome.copies[i];
+// What the first XDP program will look up, where it has a prologue.
+void Line::Worker::prefetch(uint32_t ifindex, size_t packets) {
+  const vm::Hook* hook = path_->first_xdp(ifindex);
+  if (hook == nullptr || !hook->prefetches()) return;
+  std::array<vm::Hook::Waiting, kMostBurst> waiting;
+  for (size_t i = 0; i < packets; ++i) {
+    waiting[i] = {&packets_[i], &environments_.cores[number_]};
+  }
+  hook->prefetch(std::span(waiting).first(packets));
+}
+
+void Line::Worker::finish(Ended& ended, nic::PortFrame* frame, vm::Packet& packet,
+                          Outcome& outcome) {
   if (outcome.end == End::delivered) {
     ++counted_.delivered;
-    finished_.push_back(frame);
-    return;
-  }
-  if (outcome.end == End::dropped) {
+    ended.frames[ended.count++] = frame;
+  } else if (outcome.end == End::dropped) {
     ++counted_.drops[static_cast<size_t>(outcome.reason)];
-    finished_.push_back(frame);
-    return;
+    ended.frames[ended.count++] = frame;
+  } else {
+    const uint32_t own_ifindex = line_.options_.ports[ended.port].ifindex;
+    const auto out = outcome.out_ifindex == own_ifindex
+                         ? std::optional(ended.port)
+                         : line_.port_of_ifindex_[outcome.out_ifindex];
+    if (out) {
+      ++counted_.transmitted;
+      counted_.transmitted_bytes += packet.length();
+      line_.options_.ports[*out].port->send(number_, frame, packet);
+      sends_[*out] = true;
+    } else {
+      ++counted_.drops[static_cast<size_t>(DropReason::no_port)];
+      ended.frames[ended.count++] = frame;
+    }
   }
-  const uint32_t out_ifindex = outcome.out_ifindex;
-  const uint32_t own_ifindex = line_.options_.ports[port].ifindex;
-  const auto out =
-      out_ifindex == own_ifindex ? std::optional(port) : line_.port_of_ifindex_[out_ifindex];
-  if (!out) {
-    ++counted_.drops[static_cast<size_t>(DropReason::no_port)];
-    finished_.push_back(frame);
-    return;
-  }
-  ++counted_.transmitted;
-  counted_.transmitted_bytes += packet.length();
-  line_.options_.ports[*out].port->send(number_, frame, packet);
-  sends_[*out] = true;
+  for (size_t i = 0; i < kEnds; ++i) counted_.copies[i] += std::exchange(outcome.copies[i], 0);
 }
 
 void Line::Worker::flush() {
@@ -429,6 +429,26 @@ Result<void> Line::stop() {
   if (ended_ns_ == 0) ended_ns_ = elapsed_ns();
   if (error_) return tl::unexpected(*error_);
   return {};
+}
+
+std::map<std::string_view, uint64_t> Line::verdicts() {
+  change([] {});
+  const uint64_t asked = generation_.load(std::memory_order_relaxed);
+  const auto told = [&] {
+    return !running() || std::ranges::all_of(workers_, [&](const std::unique_ptr<Worker>& worker) {
+      return worker->generation() >= asked;
+    });
+  };
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  while (!told() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  const std::lock_guard lock(hooks_mutex_);
+  std::map<std::string_view, uint64_t> sums;
+  for (const InterfaceHooks::Entry& interface : hooks_.all()) {
+    for (const vm::Hook& hook : *interface.hooks) {
+      for (const auto& [verdict, count] : hook.statistics().verdicts) sums[verdict] += count;
+    }
+  }
+  return sums;
 }
 
 LineCount Line::count(size_t thread) const { return workers_[thread]->count(); }

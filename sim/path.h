@@ -34,6 +34,8 @@ struct PathCosts {
   nic::Picoseconds free_skb = 0;
   nic::Picoseconds forward = 0;
   std::shared_ptr<const nic::CoreModel> core = nullptr;  // which runs programs, if it is a model's
+
+  bool operator==(const PathCosts&) const = default;
 };
 PathCosts host_costs(const nic::NicProfile& profile);
 PathCosts offload_costs(const nic::NicProfile& profile);
@@ -64,7 +66,17 @@ void enter(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome,
 void end(Way& way, End how);
 void drop(Way& way, DropReason reason);
 // A packet's way ends here for this reason, at `now`.
-void drop(Outcome& outcome, DropReason reason, nic::Picoseconds now);
+inline void drop(Outcome& outcome, DropReason reason, nic::Picoseconds now) {
+  outcome.end = End::dropped;
+  outcome.reason = reason;
+  outcome.end_ps = now;
+}
+// The same for one that is delivered or transmitted.
+inline void end(Outcome& outcome, End how, nic::Picoseconds now) {
+  outcome.end = how;
+  outcome.reason = DropReason::none;
+  outcome.end_ps = now;
+}
 
 // What happens to a packet between the hooks of the machine's interfaces. Timed and untimed runs
 // both call it, with other costs. Each step moves way.now on by what it took.
@@ -95,6 +107,41 @@ class Path {
   // Whether outcomes name each hook that a packet passed, as they do unless told otherwise.
   void set_keeps_events(bool keeps) { keeps_events_ = keeps; }
 
+  // What all packets that come in at an interface have in common, looked up once for a burst of
+  // them. Valid until programs are attached or detached.
+  class Arrivals {
+   public:
+    Arrivals(Path& path, uint32_t ifindex, const vm::Network& network);
+    uint32_t ifindex() const { return ifindex_; }
+
+    // The packet's way from the native XDP program to its end: what native() and stack() do.
+    void run(vm::Packet& packet, vm::Environment& environment, Outcome& outcome,
+             nic::Picoseconds now) {
+      if (!xdp_) return path_.run_slowly(packet, environment, outcome, now);
+      environment.now_ns = now / nic::kPicosecondsPerNanosecond;
+      vm::Invocation invocation(packet, environment);
+      const vm::Action action = xdp_->run(invocation);
+      if (action == vm::Action::drop) {
+        drop(outcome, DropReason::xdp_drop, now);
+      } else if (action == vm::Action::tx && leaves_) {
+        outcome.out_ifindex = ifindex_;
+        end(outcome, End::transmitted, now);
+      } else if (action == vm::Action::pass && ends_) {
+        end(outcome, End::delivered, now);
+      } else {
+        path_.go_on_slowly(invocation, action, outcome, now);
+      }
+    }
+
+   private:
+    Path& path_;
+    uint32_t ifindex_;
+    // The XDP program, where nothing is to be done for a run but to run it.
+    std::optional<vm::Hook::Single> xdp_{};
+    bool leaves_;  // what is sent out of the interface leaves the machine
+    bool ends_;    // what passes XDP is delivered: no program behind it, no forwarding
+  };
+
   // At the interface that packets enter at by default.
   bool attached(vm::HookPoint point, uint32_t ifindex = kNic0) const {
     return hook_at(point, ifindex) != nullptr;
@@ -123,7 +170,13 @@ class Path {
     return hook.attached() ? &hook : nullptr;
   }
   vm::HookResult run(Way& way, vm::Hook& hook, vm::Invocation& invocation);
+  void run_slowly(vm::Packet& packet, vm::Environment& environment, Outcome& outcome,
+                  nic::Picoseconds now);
+  // From the native XDP program's action on.
+  void go_on_slowly(vm::Invocation& invocation, vm::Action action, Outcome& outcome,
+                    nic::Picoseconds now);
   Next xdp(Way& way, vm::HookPoint point);
+  Next after_xdp(Way& way, vm::HookPoint point, vm::Action action, const vm::Redirect& redirect);
   Next receive(Way& way);
   Next ingress(Way& way);
   Next ip(Way& way);

@@ -13,13 +13,6 @@ namespace {
 
 constexpr uint32_t kVlanHeader = 4;
 
-// The interface at which what leaves by this one comes in; 0 where it leaves the machine.
-uint32_t other_end(const vm::Network& network, uint32_t ifindex) {
-  if (ifindex == vm::kLoopbackIfindex) return ifindex;
-  const vm::Interface* device = network.by_index(ifindex);
-  return device != nullptr ? device->peer : 0;
-}
-
 }  // namespace
 
 Path::Next Path::xdp_redirected(Way& way, const vm::Redirect& redirect) {

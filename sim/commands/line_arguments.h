@@ -27,6 +27,8 @@ struct LineArguments {
   std::string dump_maps;
   bool json = false;
   bool stats_json = false;
+  std::string control;
+  std::string listen;
 
   std::string generate;
   std::string tx;

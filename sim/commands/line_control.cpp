@@ -1,0 +1,110 @@
+// It leaves out: programs of devmaps and cpumaps, which maps cannot be given from outside.
+// Test: tests/sim/line_control_test.cpp.
+#include "sim/commands/line_control.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "sim/map_words.h"
+#include "sim/saved_maps.h"
+
+namespace xnic::sim {
+namespace {
+
+// The maps of the objects that were loaded, of the same name that of the last.
+class LoadedMaps : public NamedMaps {
+ public:
+  explicit LoadedMaps(const Attachments& attachments) : attachments_(attachments) {}
+
+  std::vector<std::string> names() const override {
+    std::vector<std::string> names;
+    for (const auto& object : attachments_.objects) {
+      for (const vm::LoadedMap& map : object->maps()) {
+        if (std::ranges::find(names, map.name) == names.end()) names.push_back(map.name);
+      }
+    }
+    return names;
+  }
+  Result<Json> describe(const std::string& name) const override {
+    const auto map = live(name);
+    if (!map) return tl::unexpected(map.error());
+    return describe_map(name, **map);
+  }
+  Result<std::shared_ptr<vm::Map>> live(const std::string& name) const override {
+    std::shared_ptr<vm::Map> last;
+    for (const auto& object : attachments_.objects) {
+      for (const vm::LoadedMap& map : object->maps()) {
+        if (map.name == name) last = map.map;
+      }
+    }
+    if (last != nullptr) return last;
+    return fail(ExitCode::usage, "there is no map {}; there are: {}", name,
+                fmt::join(names(), ", "));
+  }
+  Result<void> writable(const std::string& name) const override {
+    const auto map = live(name);
+    if (!map) return tl::unexpected(map.error());
+    if ((*map)->frozen || ((*map)->spec().flags & BPF_F_RDONLY) != 0) {
+      return fail(ExitCode::bad_input, "map {} is read-only for user space", name);
+    }
+    return {};
+  }
+  // The map itself was edited.
+  Result<void> replace(const std::string&, vm::Map&) const override { return {}; }
+
+ private:
+  const Attachments& attachments_;
+};
+
+}  // namespace
+
+Result<std::string> LineControl::answer(const std::vector<std::string>& words) {
+  if (!words.empty() && words[0] == "map") {
+    return act_on_maps(LoadedMaps(*machine_.attachments), {words.begin() + 1, words.end()});
+  }
+  if (words.size() > 1 && words[0] == "prog" && words[1] == "show") return show_programs();
+  if (words.size() > 2 && words[0] == "prog" && words[1] == "replace") return replace(words);
+  return fail(ExitCode::usage,
+              "a running line can be asked for xnic map ..., xnic prog show and xnic prog replace");
+}
+
+Result<std::string> LineControl::show_programs() const {
+  Json all = Json::array();
+  for (const InterfaceHooks::Entry& interface : machine_.attachments->hooks.all()) {
+    for (const vm::Hook& hook : *interface.hooks) {
+      if (hook.single().program == nullptr) continue;
+      const vm::Program& program = *hook.single().program;
+      all.push_back({{"interface", interface.name},
+                     {"hook", std::string(vm::hook_name(hook.point()))},
+                     {"id", program.id},
+                     {"program", machine_.attachments->name_of(program)}});
+    }
+  }
+  return all.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Result<std::string> LineControl::replace(const std::vector<std::string>& words) {
+  const auto behind = [&](std::string_view word) {
+    const auto found = std::find(words.begin() + 3, words.end(), word);
+    return found == words.end() || found + 1 == words.end() ? std::string() : *(found + 1);
+  };
+  AttachRequest request{.object = std::nullopt,
+                        .program = behind("program"),
+                        .attach = {},
+                        .btf = machine_.btf,
+                        .replaces = true};
+  if (const std::string at = behind("at"); at.empty()) {
+    request.object = words[2];
+  } else {
+    const std::string program = request.program.empty() ? "" : ":" + request.program;
+    request.attach.push_back(fmt::format("{}={}{}", at, words[2], program));
+  }
+  Result<void> replaced;
+  line_.change([&] { replaced = machine_.replace_programs(request); });
+  if (!replaced) return tl::unexpected(replaced.error());
+  return show_programs();
+}
+
+}  // namespace xnic::sim
