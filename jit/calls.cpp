@@ -17,8 +17,10 @@ namespace {
 // More would make a tail call's code large for ever less.
 constexpr uint32_t kMostTailCallBits = 3;
 
-bool takes_function(const vm::Helper& helper) {
-  return std::ranges::find(helper.arguments, vm::Argument::function) != helper.arguments.end();
+// The call asks for the program: for a function of it, or by whose types it makes an object.
+bool asks_for_program(const vm::Helper& helper) {
+  return std::ranges::find(helper.arguments, vm::Argument::function) != helper.arguments.end() ||
+         helper.returns == vm::Returns::new_object_or_null;
 }
 
 bool is_constant_move(const bpf_insn& insn) {
@@ -59,8 +61,8 @@ const Translator::Function& Translator::function_at(uint32_t start) const {
 }
 
 void Translator::call_helper(const vm::Helper& helper) {
-  const bool has_callback = takes_function(helper);
-  if (has_callback) {
+  const bool asks = asks_for_program(helper);
+  if (asks) {
     a_.mov(kScratch1, x86::qword_ptr(kInvocation, layout_.callbacks));
     load_address(kScratch2, &entries_);
     a_.mov(x86::qword_ptr(kScratch1, state_offset(layout_, offsetof(RunState, functions))),
@@ -69,7 +71,7 @@ void Translator::call_helper(const vm::Helper& helper) {
   a_.mov(x86::rdi, kInvocation);
   call_c(helper.function);
   // Only a run that is counted may fault.
-  if (has_callback && counts_) check_callback_fault();
+  if (asks && counts_) check_callback_fault();
 }
 
 // After a helper whose callback may have faulted.

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "vm/interpreter.h"
+#include "vm/kfunc.h"
 
 namespace xnic::jit {
 
@@ -22,6 +23,13 @@ namespace {
 
 constexpr uint32_t kSaved[] = {6, 7, 8, 9};  // that a function preserves
 constexpr uint32_t kSlot = 8;
+
+// Asks what program it runs for, by whose types it knows the object's.
+bool makes_object(const bpf_insn& insn) {
+  if (vm::opcode(insn).kind != Kind::call || insn.src_reg != vm::kPseudoKfuncCall) return false;
+  const vm::Kfunc* kfunc = vm::find_kfunc(insn.imm);
+  return kfunc != nullptr && kfunc->row.returns == vm::Returns::new_object_or_null;
+}
 
 bool has_maps_of_maps(const vm::Program& program) {
   return std::ranges::any_of(program.maps(),
@@ -137,7 +145,8 @@ void Translator::survey(Function& function) {
       case Kind::call:
         calls = true;
         calls_c = calls_c || !vm::calls_subprogram(insn);
-        needs_run_ = needs_run_ || (insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call);
+        needs_run_ = needs_run_ || makes_object(insn) ||
+                     (insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call);
         break;
       case Kind::load_packet:
         calls_c = true;

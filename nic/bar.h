@@ -25,14 +25,12 @@ struct Register {
 // In the order of their offsets.
 std::span<const Register> registers();
 
-// Offset of a queue's register.
-enum RegisterOffset : uint32_t {
-  kPorts = 0x00,
-  kQueues = 0x04,
-  kRxTail = 0x1000,  // descriptors posted so far, modulo 2^32
-  kTxTail = 0x2000,  // packets in the transmit ring so far, modulo 2^32
-  kInterruptArm = 0x3000,
-};
+// Offsets, of queue 0's registers.
+inline constexpr uint32_t kPorts = 0x00;
+inline constexpr uint32_t kQueues = 0x04;
+inline constexpr uint32_t kRxTail = 0x1000;  // descriptors posted so far, modulo 2^32
+inline constexpr uint32_t kTxTail = 0x2000;  // packets in the transmit ring so far, modulo 2^32
+inline constexpr uint32_t kInterruptArm = 0x3000;
 inline constexpr uint32_t kQueueStride = 0x04;
 
 // The card's first BAR as a TLM-2.0 target (IEEE 1666): accesses of 4 aligned bytes. What a write

@@ -113,6 +113,7 @@ class EntryParser {
       if (*place != nullptr) return "it has two fields named " + name;
       *place = &entry.items[i];
     }
+    ++count_;
     const size_t key_at = keys_.size();
     keys_.resize(key_at + layout_.key.size);
     std::string problem = put_key(key, std::span(keys_).subspan(key_at));
@@ -128,7 +129,7 @@ class EntryParser {
     return "it has no value";
   }
 
-  size_t count() const { return keys_.size() / layout_.key.size; }
+  size_t count() const { return count_; }
   std::span<const uint8_t> key(size_t index) const {
     return std::span(keys_).subspan(index * layout_.key.size, layout_.key.size);
   }
@@ -227,6 +228,7 @@ class EntryParser {
 
   vm::Map& map_;
   const Layout layout_;
+  size_t count_ = 0;
   Bytes keys_;
   Bytes values_;
 };

@@ -33,6 +33,9 @@ constexpr uint32_t kLogStatistics = 4;
 // libbpf writes a call of this number, and that of the map, where a map is not created.
 constexpr uint32_t kMissingMap = 2'001'000'000;
 
+// Of the kernel of this machine.
+constexpr char kKernelTypes[] = "/sys/kernel/btf/vmlinux";
+
 template <class Visit>
 void for_each_program(bpf_object* object, Visit visit) {
   bpf_program* program = nullptr;
@@ -101,8 +104,10 @@ class Trial {
 
 // An emulated kernel for one object.
 struct OwnKernel {
-  explicit OwnKernel(bool follows_values)
-      : kernel(engine, {.possible_cpus = real_possible_cpus(), .verify_values = follows_values}) {}
+  explicit OwnKernel(bool follows_values, std::shared_ptr<const vm::Btf> types = nullptr)
+      : kernel(engine, {.possible_cpus = real_possible_cpus(),
+                        .types = std::move(types),
+                        .verify_values = follows_values}) {}
   vm::Interpreter engine;
   vm::Kernel kernel;
 };
@@ -125,8 +130,10 @@ Result<std::vector<ProgramVerdict>> list_programs(const Source& source) {
 }
 
 // What the verifier said becomes the row's; a load that failed elsewhere leaves the program out.
-void judge(const Source& source, bool keep_log, ProgramVerdict& row) {
-  OwnKernel own(true);
+// `types` are of a kernel that has more than ours; null: ours.
+void judge(const Source& source, bool keep_log, std::shared_ptr<const vm::Btf> types,
+           ProgramVerdict& row) {
+  OwnKernel own(true, std::move(types));
   const vm::KernelScope scope(own.kernel);
   auto trial = Trial::open(source, &own.kernel);
   if (!trial) {
@@ -161,6 +168,12 @@ void judge(const Source& source, bool keep_log, ProgramVerdict& row) {
         fmt::format("{}, which does not exist here", trial->name_map(number - kMissingMap));
     row.rejection->suggestion.clear();
   }
+}
+
+// Whether the program may need more of the kernel's types than the emulated one has.
+bool needs_more_types(const ProgramVerdict& row) {
+  return row.verdict == Verdict::left_out ||
+         (row.rejection && row.rejection->category == vm::Category::not_supported);
 }
 
 uint64_t number_behind(std::string_view log, std::string_view key) {
@@ -293,9 +306,20 @@ Result<std::vector<ProgramVerdict>> verify_object(const std::string& path,
       return fail(ExitCode::not_available, "{}", why);
     }
   }
+  std::shared_ptr<const vm::Btf> types;
+  const std::string types_path = options.btf.empty() ? kKernelTypes : options.btf;
   for (ProgramVerdict& row : *programs) {
     if (!row.why.empty()) continue;
-    judge(source, options.log, row);
+    judge(source, options.log, nullptr, row);
+    if (needs_more_types(row)) {
+      if (types == nullptr) types = vm::read_kernel_types(types_path);
+      if (types != nullptr) {
+        row.why.clear();
+        row.rejection.reset();
+        row.verdict = Verdict::left_out;
+        judge(source, options.log, types, row);
+      }
+    }
     if (options.against_linux) row.linux_says = ask_linux(source, row.name);
   }
   return programs;

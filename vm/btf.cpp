@@ -2,6 +2,8 @@
 
 #include <bpf/btf.h>
 
+#include "vm/local_types.h"
+
 namespace xnic::vm {
 
 std::shared_ptr<Btf> Btf::parse(std::span<const uint8_t> blob) {
@@ -11,7 +13,16 @@ std::shared_ptr<Btf> Btf::parse(std::span<const uint8_t> blob) {
   return std::shared_ptr<Btf>(new Btf(std::move(copy), parsed));
 }
 
+Btf::Btf(std::vector<uint8_t> blob, btf* parsed) : blob_(std::move(blob)), parsed_(parsed) {}
+
 Btf::~Btf() { btf__free(parsed_); }
+
+int Btf::find_local_types() {
+  auto found = LocalTypes::find(*this);
+  if (!found) return found.error();
+  local_types_ = std::move(*found);
+  return 0;
+}
 
 uint32_t Btf::type_count() const { return btf__type_cnt(parsed_); }
 
@@ -37,6 +48,21 @@ bool Btf::is_global_function(uint32_t type_id) const {
 
 uint32_t Btf::function_id(std::string_view name) const {
   const int found = btf__find_by_name_kind(parsed_, std::string(name).c_str(), BTF_KIND_FUNC);
+  return found < 0 ? 0 : static_cast<uint32_t>(found);
+}
+
+bool Btf::is_function(uint32_t type_id) const {
+  const btf_type* type = btf__type_by_id(parsed_, type_id);
+  return type != nullptr && btf_is_func(type);
+}
+
+bool Btf::is_variable(uint32_t type_id) const {
+  const btf_type* type = btf__type_by_id(parsed_, type_id);
+  return type != nullptr && btf_is_var(type);
+}
+
+uint32_t Btf::struct_id(std::string_view name) const {
+  const int found = btf__find_by_name_kind(parsed_, std::string(name).c_str(), BTF_KIND_STRUCT);
   return found < 0 ? 0 : static_cast<uint32_t>(found);
 }
 

@@ -11,6 +11,8 @@ struct btf;
 
 namespace xnic::vm {
 
+class LocalTypes;
+
 // A BTF blob as BPF_BTF_LOAD took it, and the few questions that xnic asks of it. Parsing is
 // libbpf's.
 class Btf {
@@ -33,16 +35,26 @@ class Btf {
   bool is_global_function(uint32_t type_id) const;
   // The id of the BTF_KIND_FUNC of that name, 0 if there is none.
   uint32_t function_id(std::string_view name) const;
+  bool is_function(uint32_t type_id) const;
+  bool is_variable(uint32_t type_id) const;
+  // The id of the struct of that name, 0 if there is none.
+  uint32_t struct_id(std::string_view name) const;
   // Whether a BTF_KIND_FUNC returns an integer or an enum.
   bool returns_number(uint32_t type_id) const;
+
+  // Looks for the structs of which programs make objects: 0, or the -errno with which Linux
+  // refuses the BTF. Without it there are none.
+  int find_local_types();
+  LocalTypes* local_types() const { return local_types_.get(); }
 
   uint32_t id = 0;  // given by the Kernel
 
  private:
-  Btf(std::vector<uint8_t> blob, btf* parsed) : blob_(std::move(blob)), parsed_(parsed) {}
+  Btf(std::vector<uint8_t> blob, btf* parsed);
 
   std::vector<uint8_t> blob_;
   btf* parsed_;
+  std::unique_ptr<LocalTypes> local_types_;
 };
 
 }  // namespace xnic::vm

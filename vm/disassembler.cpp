@@ -60,7 +60,7 @@ std::string call(const bpf_insn& insn) {
   if (insn.src_reg == BPF_PSEUDO_CALL) return fmt::format("call pc{:+d}", insn.imm);
   if (insn.src_reg == kPseudoKfuncCall) {
     const Kfunc* kfunc = find_kfunc(insn.imm);
-    return kfunc == nullptr ? fmt::format("call kernel-function#{}", insn.imm)
+    return kfunc == nullptr ? fmt::format("call kernel-function#{}", insn.imm & ~kForeignKfunc)
                             : fmt::format("call {}#{}", kfunc->row.name, insn.imm);
   }
   const Helper* helper = find_helper(static_cast<uint32_t>(insn.imm));

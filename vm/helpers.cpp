@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "vm/helpers/rows.h"
+#include "vm/maps/unfilled.h"
+#include "vm/uapi.h"
 
 namespace xnic::vm {
 namespace {
@@ -19,12 +21,27 @@ constexpr std::array kEngineHelpers = {
 // In the order of the files.
 std::vector<Helper> all_rows() {
   std::vector<Helper> rows;
-  for (const std::span<const Helper> group :
-       {std::span<const Helper>(kEngineHelpers), callback_helpers(), dynptr_helpers(),
-        event_helpers(), machine_helpers(), map_helpers(), network_helpers(), redirect_helpers(),
-        skb_byte_helpers(), skb_checksum_helpers(), skb_field_helpers(), skb_room_helpers(),
-        skb_size_helpers(), socket_helpers(), text_helpers(), tunnel_helpers(),
-        value_field_helpers(), xdp_byte_helpers(), xdp_helpers()}) {
+  for (const std::span<const Helper> group : {std::span<const Helper>(kEngineHelpers),
+                                              callback_helpers(),
+                                              dynptr_helpers(),
+                                              event_helpers(),
+                                              machine_helpers(),
+                                              map_helpers(),
+                                              network_helpers(),
+                                              redirect_helpers(),
+                                              skb_byte_helpers(),
+                                              skb_checksum_helpers(),
+                                              skb_field_helpers(),
+                                              skb_room_helpers(),
+                                              skb_size_helpers(),
+                                              socket_helpers(),
+                                              syncookie_helpers(),
+                                              text_helpers(),
+                                              tunnel_helpers(),
+                                              unrun_helpers(),
+                                              value_field_helpers(),
+                                              xdp_byte_helpers(),
+                                              xdp_helpers()}) {
     rows.insert(rows.end(), group.begin(), group.end());
   }
   return rows;
@@ -63,6 +80,35 @@ constexpr std::array kMapUses = {
     MapUse{BPF_FUNC_ringbuf_query, BPF_MAP_TYPE_RINGBUF},
     MapUse{BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_ARRAY_OF_MAPS},
     MapUse{BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_HASH_OF_MAPS},
+    MapUse{BPF_FUNC_perf_event_read, BPF_MAP_TYPE_PERF_EVENT_ARRAY},
+    MapUse{BPF_FUNC_perf_event_read_value, BPF_MAP_TYPE_PERF_EVENT_ARRAY},
+    MapUse{BPF_FUNC_get_stackid, BPF_MAP_TYPE_STACK_TRACE},
+    MapUse{BPF_FUNC_skb_under_cgroup, BPF_MAP_TYPE_CGROUP_ARRAY},
+    MapUse{BPF_FUNC_current_task_under_cgroup, BPF_MAP_TYPE_CGROUP_ARRAY},
+    MapUse{BPF_FUNC_get_local_storage, BPF_MAP_TYPE_CGROUP_STORAGE},
+    MapUse{BPF_FUNC_get_local_storage, BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE},
+    MapUse{BPF_FUNC_sk_storage_get, BPF_MAP_TYPE_SK_STORAGE},
+    MapUse{BPF_FUNC_sk_storage_delete, BPF_MAP_TYPE_SK_STORAGE},
+    MapUse{BPF_FUNC_task_storage_get, BPF_MAP_TYPE_TASK_STORAGE},
+    MapUse{BPF_FUNC_task_storage_delete, BPF_MAP_TYPE_TASK_STORAGE},
+    MapUse{BPF_FUNC_skb_output, BPF_MAP_TYPE_PERF_EVENT_ARRAY},
+    MapUse{uapi::kCgrpStorageGet, kCgrpStorage},
+    MapUse{uapi::kCgrpStorageDelete, kCgrpStorage},
+    MapUse{BPF_FUNC_sk_select_reuseport, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY},
+    MapUse{BPF_FUNC_sk_select_reuseport, BPF_MAP_TYPE_SOCKMAP},
+    MapUse{BPF_FUNC_sk_select_reuseport, BPF_MAP_TYPE_SOCKHASH},
+    MapUse{BPF_FUNC_sk_redirect_map, BPF_MAP_TYPE_SOCKMAP},
+    MapUse{BPF_FUNC_msg_redirect_map, BPF_MAP_TYPE_SOCKMAP},
+    MapUse{BPF_FUNC_sock_map_update, BPF_MAP_TYPE_SOCKMAP},
+    MapUse{BPF_FUNC_sk_redirect_hash, BPF_MAP_TYPE_SOCKHASH},
+    MapUse{BPF_FUNC_msg_redirect_hash, BPF_MAP_TYPE_SOCKHASH},
+    MapUse{BPF_FUNC_sock_hash_update, BPF_MAP_TYPE_SOCKHASH},
+    MapUse{BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_SOCKMAP},
+    MapUse{BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_SOCKHASH},
+    MapUse{BPF_FUNC_map_update_elem, BPF_MAP_TYPE_SOCKMAP},
+    MapUse{BPF_FUNC_map_update_elem, BPF_MAP_TYPE_SOCKHASH},
+    MapUse{BPF_FUNC_map_delete_elem, BPF_MAP_TYPE_SOCKMAP},
+    MapUse{BPF_FUNC_map_delete_elem, BPF_MAP_TYPE_SOCKHASH},
 };
 
 // Helpers for maps of every kind that no row forbids.
@@ -73,12 +119,31 @@ constexpr bool is_general(uint32_t helper) {
 
 // Types whose values only the helpers of their rows reach.
 constexpr std::array kSpecialTypes = {
-    BPF_MAP_TYPE_QUEUE,         BPF_MAP_TYPE_STACK,
-    BPF_MAP_TYPE_BLOOM_FILTER,  BPF_MAP_TYPE_DEVMAP,
-    BPF_MAP_TYPE_DEVMAP_HASH,   BPF_MAP_TYPE_CPUMAP,
-    BPF_MAP_TYPE_XSKMAP,        BPF_MAP_TYPE_PROG_ARRAY,
-    BPF_MAP_TYPE_RINGBUF,       BPF_MAP_TYPE_PERF_EVENT_ARRAY,
-    BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS,
+    BPF_MAP_TYPE_QUEUE,
+    BPF_MAP_TYPE_STACK,
+    BPF_MAP_TYPE_BLOOM_FILTER,
+    BPF_MAP_TYPE_DEVMAP,
+    BPF_MAP_TYPE_DEVMAP_HASH,
+    BPF_MAP_TYPE_CPUMAP,
+    BPF_MAP_TYPE_XSKMAP,
+    BPF_MAP_TYPE_PROG_ARRAY,
+    BPF_MAP_TYPE_RINGBUF,
+    BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+    BPF_MAP_TYPE_ARRAY_OF_MAPS,
+    BPF_MAP_TYPE_HASH_OF_MAPS,
+    BPF_MAP_TYPE_STACK_TRACE,
+    BPF_MAP_TYPE_CGROUP_ARRAY,
+    BPF_MAP_TYPE_CGROUP_STORAGE,
+    BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+    BPF_MAP_TYPE_SK_STORAGE,
+    BPF_MAP_TYPE_INODE_STORAGE,
+    BPF_MAP_TYPE_TASK_STORAGE,
+    kCgrpStorage,
+    BPF_MAP_TYPE_REUSEPORT_SOCKARRAY,
+    BPF_MAP_TYPE_SOCKMAP,
+    BPF_MAP_TYPE_SOCKHASH,
+    BPF_MAP_TYPE_USER_RINGBUF,
+    BPF_MAP_TYPE_STRUCT_OPS,
 };
 
 }  // namespace

@@ -84,12 +84,20 @@ void RunCalls::clean_up(const Program& program, uint32_t index) {
 }
 
 std::string RunCalls::check_field(const Helper& helper, uint32_t number, uint64_t address,
-                                  int32_t (ValueFields::*offset)() const, std::string_view what) {
-  const RunMemory::Value value = memory_.value_around(*program_, address);
-  const int32_t at = value.map != nullptr ? (value.map->spec().fields.*offset)() : -1;
-  if (at < 0 || address != value.start + static_cast<uint32_t>(at)) {
-    return fmt::format("gives {} no {} of a map value in r{}, but {}", helper.name, what,
-                       number + 1, memory_.describe(address));
+                                  SpecialField::Kind kind) {
+  const auto holds = [&](const ValueFields& fields, uint64_t start) {
+    const SpecialField* field = fields.find(kind, static_cast<int64_t>(address - start));
+    return field != nullptr;
+  };
+  const LocalTypes::Object object = RunMemory::object_around(*program_, address);
+  const RunMemory::Value value =
+      object.start != nullptr ? RunMemory::Value{} : memory_.value_around(*program_, address);
+  const bool is_there = object.start != nullptr
+                            ? holds(*object.fields, reinterpret_cast<uintptr_t>(object.start))
+                            : value.map != nullptr && holds(value.map->spec().fields, value.start);
+  if (!is_there) {
+    return fmt::format("gives {} no {} in r{}, but {}", helper.name, name_of(kind), number + 1,
+                       memory_.describe(address));
   }
   if (helper.id == BPF_FUNC_spin_lock && invocation_.held_lock != 0) {
     return "takes a second bpf_spin_lock";
@@ -98,6 +106,16 @@ std::string RunCalls::check_field(const Helper& helper, uint32_t number, uint64_
     return "gives back a bpf_spin_lock that it has not taken";
   }
   return {};
+}
+
+std::string RunCalls::check_object(const Helper& helper, uint32_t number, uint64_t address,
+                                   bool counted) {
+  const LocalTypes::Object object = RunMemory::object_around(*program_, address);
+  const bool is_start =
+      object.start != nullptr && reinterpret_cast<uintptr_t>(object.start) == address;
+  if (is_start && (!counted || object.fields->has_refcount())) return {};
+  return fmt::format("gives {} no {}object of the program in r{}", helper.name,
+                     counted ? "counted " : "", number + 1);
 }
 
 // What lies there may have been written by anybody.
@@ -159,6 +177,9 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
         return {};
       }
       return fmt::format("gives {} no function of the program in r{}", helper.name, number + 1);
+    case Argument::context_or_null:
+      if (value == 0) return {};
+      [[fallthrough]];
     case Argument::context:
       if (value == reinterpret_cast<uintptr_t>(&invocation_.packet)) return {};
       return fmt::format("gives {} no context in r{}", helper.name, number + 1);
@@ -166,6 +187,9 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
       return check_map();
     case Argument::map_key:
       return readable(map->spec().key_size, "key");
+    case Argument::map_value_or_null:
+      if (value == 0) return {};
+      [[fallthrough]];
     case Argument::map_value:
       return readable(map->spec().value_size, "value");
     case Argument::map_value_out: {
@@ -192,6 +216,10 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
     case Argument::size:
     case Argument::size_or_zero:
       return {};
+    case Argument::read_20:
+      return readable(20, "memory");
+    case Argument::read_40:
+      return readable(40, "memory");
     case Argument::bytes_2:
       return writable(sizeof(uint16_t));
     case Argument::u32_in_out:
@@ -221,6 +249,17 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
       return memory_.holds_string(*program_, value)
                  ? std::string()
                  : fmt::format("gives {} no constant text in r{}", helper.name, number + 1);
+    case Argument::task:
+    case Argument::cgroup:
+    case Argument::seq_file:
+    case Argument::path:
+    case Argument::file:
+    case Argument::sk_buff:
+      return fmt::format("gives {} no object of the kernel in r{}: there is none here", helper.name,
+                         number + 1);
+    case Argument::full_socket_or_null:
+      if (value == 0) return {};
+      [[fallthrough]];
     case Argument::socket:
     case Argument::ended_socket:
       return fmt::format("gives {} no socket in r{}: there is none here", helper.name, number + 1);
@@ -229,9 +268,31 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
       return fmt::format("gives {} no open ring buffer record in r{}, but {}", helper.name,
                          number + 1, memory_.describe(value));
     case Argument::spin_lock:
-      return check_field(helper, number, value, &ValueFields::spin_lock_offset, "bpf_spin_lock");
+      return check_field(helper, number, value, SpecialField::Kind::spin_lock);
     case Argument::timer:
-      return check_field(helper, number, value, &ValueFields::timer_offset, "bpf_timer");
+      return check_field(helper, number, value, SpecialField::Kind::timer);
+    case Argument::local_type:
+      return {};
+    case Argument::dropped_object:
+      return check_object(helper, number, value, false);
+    case Argument::counted_object:
+      return check_object(helper, number, value, true);
+    case Argument::ended_object:
+      return fmt::format("gives {} no object of the kernel in r{}: there is none here", helper.name,
+                         number + 1);
+    case Argument::stored_object:
+      return value == 0 ? std::string() : check_object(helper, number, value, false);
+    case Argument::kptr:
+      return check_field(helper, number, value, SpecialField::Kind::kptr);
+    case Argument::list_head:
+      return check_field(helper, number, value, SpecialField::Kind::list_head);
+    case Argument::added_list_node:
+      return check_field(helper, number, value, SpecialField::Kind::list_node);
+    case Argument::rb_root:
+      return check_field(helper, number, value, SpecialField::Kind::rb_root);
+    case Argument::added_rb_node:
+    case Argument::rb_node:
+      return check_field(helper, number, value, SpecialField::Kind::rb_node);
   }
   return {};
 }

@@ -35,9 +35,11 @@ class RunCalls {
   std::string check_argument(const Helper& helper, uint32_t number, const uint64_t* r,
                              const Map*& map);
   std::string check_dynptr(const Helper& helper, uint32_t number, uint64_t address);
-  // Whether the address is that of the field at `offset` (-1: none) of a map value.
+  // Whether the address is that of such a field of a map value or object.
   std::string check_field(const Helper& helper, uint32_t number, uint64_t address,
-                          int32_t (ValueFields::*offset)() const, std::string_view what);
+                          SpecialField::Kind kind);
+  // Whether it is the start of an object.
+  std::string check_object(const Helper& helper, uint32_t number, uint64_t address, bool counted);
   // Keeps an inner map for the rest of the run; gives its address, 0 for null.
   uint64_t hold(std::shared_ptr<Map> map);
   void discard_open_records(uint32_t index);

@@ -15,8 +15,10 @@
 
 #include <fmt/format.h>
 
+#include "vm/btf.h"
 #include "vm/interpreter_records.h"
 #include "vm/isa.h"
+#include "vm/local_types.h"
 #include "vm/map.h"
 #include "vm/packet.h"
 #include "vm/program.h"
@@ -124,6 +126,13 @@ class RunMemory {
     if (after == older_.begin()) return {};
     const Region& region = std::prev(after)->second;
     return region.holds(address, 1) ? Value{region.map, region.start} : Value{};
+  }
+
+  // The living object of the program's that the address falls into.
+  static LocalTypes::Object object_around(const Program& program, uint64_t address) {
+    const Btf* types = program.spec().btf.get();
+    if (types == nullptr || types->local_types() == nullptr) return {};
+    return types->local_types()->object_around(address);
   }
 
   // Ring buffer records, which are memory of the program for a time.
@@ -242,6 +251,10 @@ class RunMemory {
     }
     for (const Region& region : lent_) {
       if (region.holds(address, size)) return region.allows(write);
+    }
+    if (const LocalTypes::Object object = object_around(program, address);
+        object.start != nullptr) {
+      return size <= object.size - (address - reinterpret_cast<uintptr_t>(object.start));
     }
     for (const std::shared_ptr<Map>& map : program.maps()) {
       const std::span<uint8_t> value = map->direct_value();

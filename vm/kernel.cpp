@@ -102,7 +102,7 @@ tl::expected<std::shared_ptr<Map>, std::string> Kernel::make_map(const SavedMap&
   std::shared_ptr<Btf> btf;
   if (!saved.btf.empty()) {
     btf = Btf::parse(saved.btf);
-    if (btf == nullptr || check_map_btf(*btf, spec) != 0) return wrong("the saved BTF is damaged");
+    if (btf == nullptr || check_map_btf(btf, spec) != 0) return wrong("the saved BTF is damaged");
   }
   int like_fd = -1;
   if (saved.like) {

@@ -126,6 +126,9 @@ struct KernelOptions {
   uint32_t possible_cpus = 1;
   uint64_t seed = 0;  // of bpf_get_prandom_u32 and of hash functions
   Network network = Network::with_nic0();
+  // What programs are told of the kernel's types (CO-RE, __ksym, BTF ids); null: those of
+  // vm/kernel_types.bpf.c, with which programs can be run.
+  std::shared_ptr<const Btf> types{};
   // Whether BPF_PROG_LOAD follows values (VerifierOptions::values), as Linux does. Without,
   // programs that would do harm are loaded too: for tests of what the interpreter checks while it
   // runs them.

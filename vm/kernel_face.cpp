@@ -12,8 +12,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "vm/btf.h"
 #include "vm/elf_file.h"
@@ -96,13 +99,21 @@ const Btf& kernel_types() {
   return *kTypes;
 }
 
+std::shared_ptr<const Btf> read_kernel_types(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
+  if (bytes.empty()) return nullptr;
+  return Btf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+}
+
 }  // namespace xnic::vm
 
 using xnic::vm::in_scope;
 
 extern "C" btf* __wrap_btf__load_vmlinux_btf() {
   if (!in_scope()) return __real_btf__load_vmlinux_btf();
-  const std::span<const uint8_t> types = xnic::vm::kernel_types().blob();
+  const auto& own = xnic::vm::KernelScope::current()->options().types;
+  const std::span<const uint8_t> types = (own ? *own : xnic::vm::kernel_types()).blob();
   return btf__new(types.data(), static_cast<uint32_t>(types.size()));
 }
 

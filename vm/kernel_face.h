@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <string_view>
 
 namespace xnic::vm {
@@ -17,6 +19,10 @@ inline constexpr uint32_t kTicksPerSecond = 250;  // CONFIG_HZ
 
 // The types of vm/kernel_types.bpf.c.
 const Btf& kernel_types();
+
+// The types of a kernel, of a file such as /sys/kernel/btf/vmlinux; null if there is no such file
+// or it holds none.
+std::shared_ptr<const Btf> read_kernel_types(const std::string& path);
 
 // In the form of /boot/config.
 std::string_view kernel_configuration();

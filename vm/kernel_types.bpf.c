@@ -300,6 +300,26 @@ struct bpf_iter_num {
   __u64 __opaque[1];
 } __attribute__((aligned(8)));
 
+/* Of the kernel's own tests. */
+struct prog_test_ref_kfunc {
+  int a;
+  int b;
+  struct prog_test_ref_kfunc* next;
+};
+
+struct bpf_list_head {
+  __u64 __opaque[2];
+} __attribute__((aligned(8)));
+struct bpf_list_node {
+  __u64 __opaque[3];
+} __attribute__((aligned(8)));
+struct bpf_rb_root {
+  __u64 __opaque[2];
+} __attribute__((aligned(8)));
+struct bpf_rb_node {
+  __u64 __opaque[4];
+} __attribute__((aligned(8)));
+
 /* The kfuncs of vm/kfuncs. Only their types are of use: a declaration alone leaves none. */
 #define KFUNC(RESULT, NAME, ...) \
   __attribute__((used)) RESULT NAME(__VA_ARGS__) { return (RESULT)0; }
@@ -322,6 +342,25 @@ KFUNC(int, bpf_dynptr_clone, const struct bpf_dynptr* p, struct bpf_dynptr* clon
 KFUNC(void*, bpf_cast_to_kern_ctx, void* obj)
 KFUNC(void*, bpf_rdonly_cast, const void* obj__ign, u32 btf_id__k)
 KFUNC(void, bpf_throw, u64 cookie)
+KFUNC(void*, bpf_obj_new_impl, u64 local_type_id__k, void* meta__ign)
+KFUNC(void, bpf_obj_drop_impl, void* p__alloc, void* meta__ign)
+KFUNC(void, bpf_kfunc_call_test_release, struct prog_test_ref_kfunc* p)
+KFUNC(void*, bpf_refcount_acquire_impl, void* p__refcounted_kptr, void* meta__ign)
+KFUNC(int, bpf_list_push_front_impl, struct bpf_list_head* head, struct bpf_list_node* node,
+      void* meta__ign, u64 off)
+KFUNC(int, bpf_list_push_back_impl, struct bpf_list_head* head, struct bpf_list_node* node,
+      void* meta__ign, u64 off)
+KFUNC(struct bpf_list_node*, bpf_list_pop_front, struct bpf_list_head* head)
+KFUNC(struct bpf_list_node*, bpf_list_pop_back, struct bpf_list_head* head)
+KFUNC(struct bpf_list_node*, bpf_list_front, struct bpf_list_head* head)
+KFUNC(struct bpf_list_node*, bpf_list_back, struct bpf_list_head* head)
+KFUNC(int, bpf_rbtree_add_impl, struct bpf_rb_root* root, struct bpf_rb_node* node,
+      bool(less)(struct bpf_rb_node* a, const struct bpf_rb_node* b), void* meta__ign, u64 off)
+KFUNC(struct bpf_rb_node*, bpf_rbtree_remove, struct bpf_rb_root* root, struct bpf_rb_node* node)
+KFUNC(struct bpf_rb_node*, bpf_rbtree_first, struct bpf_rb_root* root)
+KFUNC(struct bpf_rb_node*, bpf_rbtree_root, struct bpf_rb_root* root)
+KFUNC(struct bpf_rb_node*, bpf_rbtree_left, struct bpf_rb_root* root, struct bpf_rb_node* node)
+KFUNC(struct bpf_rb_node*, bpf_rbtree_right, struct bpf_rb_root* root, struct bpf_rb_node* node)
 KFUNC(int, bpf_iter_num_new, struct bpf_iter_num* it, int start, int end)
 KFUNC(int*, bpf_iter_num_next, struct bpf_iter_num* it)
 KFUNC(void, bpf_iter_num_destroy, struct bpf_iter_num* it)

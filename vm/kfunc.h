@@ -26,6 +26,14 @@ struct Kfunc {
   Region region = Region::none;
 };
 
+// Of a call of a function that this table does not have, known from the types of another kernel:
+// the id there, with this bit.
+inline constexpr int32_t kForeignKfunc = 1 << 30;
+// Of such a call, and of an instruction that names a symbol so.
+inline bool is_foreign(const bpf_insn& insn) {
+  return insn.imm > 0 && (insn.imm & kForeignKfunc) != 0;
+}
+
 std::span<const Kfunc> kfuncs();
 // The row of a function of the kernel's types, as a call instruction has it in `imm`, for these
 // program types (a function may do one thing for some and another for others); null if no such

@@ -15,8 +15,8 @@ namespace {
 std::vector<Kfunc> all_rows() {
   std::vector<Kfunc> rows;
   for (const std::span<const Kfunc> group :
-       {cast_kfuncs(), dynptr_kfuncs(), exception_kfuncs(), iterator_kfuncs(), region_kfuncs(),
-        xdp_metadata_kfuncs()}) {
+       {cast_kfuncs(), dynptr_kfuncs(), exception_kfuncs(), iterator_kfuncs(), object_kfuncs(),
+        region_kfuncs(), xdp_metadata_kfuncs()}) {
     rows.insert(rows.end(), group.begin(), group.end());
   }
   return rows;

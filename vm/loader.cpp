@@ -33,7 +33,7 @@ std::string refusal_words(const Kernel& kernel, const std::string& program, int 
 // Why a program that can be loaded would be loaded for nothing.
 std::string why_not_run(const bpf_program* program) {
   const ProgramType& type = *find_program_type(bpf_program__type(program));
-  if ((type.helper_set & (kXdp | kTc | kSocketFilter)) != 0) return {};
+  if (!type.is_only_verified) return {};
   return fmt::format("nothing here runs programs of type {}; xnic verify judges them", type.name);
 }
 

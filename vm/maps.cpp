@@ -15,6 +15,7 @@
 #include "vm/maps/prog_array.h"
 #include "vm/maps/queue_stack.h"
 #include "vm/maps/ringbuf.h"
+#include "vm/maps/unfilled.h"
 #include "vm/maps/xskmap.h"
 
 namespace xnic::vm {
@@ -42,6 +43,21 @@ constexpr std::array kMapTypes{
     MapType{BPF_MAP_TYPE_ARRAY_OF_MAPS, "array_of_maps", check_array_of_maps, create_array_of_maps},
     MapType{BPF_MAP_TYPE_HASH_OF_MAPS, "hash_of_maps", check_hash_of_maps, create_hash_of_maps},
     MapType{BPF_MAP_TYPE_RINGBUF, "ringbuf", check_ringbuf, create_ringbuf},
+    MapType{BPF_MAP_TYPE_STACK_TRACE, "stack_trace", check_stack_trace, create_unfilled},
+    MapType{BPF_MAP_TYPE_CGROUP_ARRAY, "cgroup_array", check_cgroup_array, create_unfilled},
+    MapType{BPF_MAP_TYPE_CGROUP_STORAGE, "cgroup_storage", check_cgroup_storage, create_unfilled},
+    MapType{BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE, "percpu_cgroup_storage", check_cgroup_storage,
+            create_unfilled},
+    MapType{BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, "reuseport_sockarray", check_sockmap,
+            create_unfilled},
+    MapType{BPF_MAP_TYPE_SOCKMAP, "sockmap", check_sockmap, create_unfilled},
+    MapType{BPF_MAP_TYPE_SOCKHASH, "sockhash", check_sockhash, create_unfilled},
+    MapType{BPF_MAP_TYPE_SK_STORAGE, "sk_storage", check_local_storage, create_unfilled},
+    MapType{BPF_MAP_TYPE_INODE_STORAGE, "inode_storage", check_local_storage, create_unfilled},
+    MapType{BPF_MAP_TYPE_TASK_STORAGE, "task_storage", check_local_storage, create_unfilled},
+    MapType{BPF_MAP_TYPE_STRUCT_OPS, "struct_ops", check_struct_ops, create_unfilled},
+    MapType{kCgrpStorage, "cgrp_storage", check_local_storage, create_unfilled},
+    MapType{BPF_MAP_TYPE_USER_RINGBUF, "user_ringbuf", check_ringbuf, create_unfilled},
 };
 
 }  // namespace

@@ -215,8 +215,11 @@ class Reader {
     if (!read_spec(like, nullptr) || !(in_ >> lock >> timer)) {
       return wrong("what its inner maps are like is cut");
     }
-    if (lock >= 0) like.fields.add_spin_lock(static_cast<uint32_t>(lock));
-    if (timer >= 0) like.fields.add_timer(static_cast<uint32_t>(timer));
+    if (lock >= 0)
+      like.fields.add(
+          {SpecialField::Kind::spin_lock, static_cast<uint32_t>(lock), sizeof(bpf_spin_lock)});
+    if (timer >= 0)
+      like.fields.add({SpecialField::Kind::timer, static_cast<uint32_t>(timer), sizeof(bpf_timer)});
     return true;
   }
 

@@ -31,6 +31,7 @@ struct ProgramSpec {
   std::string license;
   std::vector<bpf_insn> instructions;
   std::shared_ptr<const Btf> btf;  // may be null
+  uint32_t attach_type_id = 0;     // what it is attached to, in the kernel's types; 0: nothing
   std::vector<bpf_func_info> functions;
   std::vector<bpf_line_info> lines;
 };

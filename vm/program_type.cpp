@@ -26,21 +26,23 @@ constexpr uint32_t kNoQueueMapping = 0xffff;
 
 uint64_t address(const uint8_t* pointer) { return std::bit_cast<uint64_t>(pointer); }
 
-constexpr ContextField pointer_field(std::string_view name, size_t offset,
+constexpr ContextField pointer_field(std::string_view name, size_t offset, Points points,
                                      uint64_t (*load)(const Packet&)) {
-  return {name, static_cast<uint16_t>(offset), 4, false, false, true, load, nullptr};
+  return {name, static_cast<uint16_t>(offset), 4, false, false, points, load, nullptr};
 }
 
 // A field that is read whole or in parts, and written whole where it has a store.
 constexpr ContextField field(std::string_view name, size_t offset, uint64_t (*load)(const Packet&),
                              void (*store)(Packet&, uint64_t) = nullptr) {
-  return {name, static_cast<uint16_t>(offset), 4, store != nullptr, true, false, load, store};
+  return {name, static_cast<uint16_t>(offset), 4, store != nullptr, true, Points::nowhere, load,
+          store};
 }
 
 constexpr ContextField whole_field(std::string_view name, size_t offset, uint16_t size,
                                    uint64_t (*load)(const Packet&),
                                    void (*store)(Packet&, uint64_t) = nullptr) {
-  return {name, static_cast<uint16_t>(offset), size, store != nullptr, false, false, load, store};
+  return {name, static_cast<uint16_t>(offset), size, store != nullptr, false, Points::nowhere, load,
+          store};
 }
 
 template <size_t I>
@@ -54,11 +56,11 @@ constexpr uint32_t kControlBlock = offsetof(__sk_buff, cb);
 constexpr uint32_t kControlBlockEnd = kControlBlock + sizeof(__sk_buff::cb);
 
 constexpr std::array kXdpFields = {
-    pointer_field("data", offsetof(xdp_md, data),
+    pointer_field("data", offsetof(xdp_md, data), Points::packet,
                   [](const Packet& p) { return address(p.data()); }),
-    pointer_field("data_end", offsetof(xdp_md, data_end),
+    pointer_field("data_end", offsetof(xdp_md, data_end), Points::packet_end,
                   [](const Packet& p) { return address(p.data_end()); }),
-    pointer_field("data_meta", offsetof(xdp_md, data_meta),
+    pointer_field("data_meta", offsetof(xdp_md, data_meta), Points::packet_meta,
                   [](const Packet& p) { return address(p.data_meta()); }),
     whole_field("ingress_ifindex", offsetof(xdp_md, ingress_ifindex), 4,
                 [](const Packet& p) -> uint64_t { return p.ingress_ifindex; }),
@@ -115,13 +117,13 @@ constexpr std::array kSkbFields = {
         "tc_classid", offsetof(__sk_buff, tc_classid),
         [](const Packet& p) -> uint64_t { return p.skb.tc_classid; },
         [](Packet& p, uint64_t v) { p.skb.tc_classid = static_cast<uint16_t>(v); }),
-    pointer_field("data", offsetof(__sk_buff, data),
+    pointer_field("data", offsetof(__sk_buff, data), Points::packet,
                   [](const Packet& p) { return address(p.data()); }),
-    pointer_field("data_end", offsetof(__sk_buff, data_end),
+    pointer_field("data_end", offsetof(__sk_buff, data_end), Points::packet_end,
                   [](const Packet& p) { return address(p.data_end()); }),
     field("napi_id", offsetof(__sk_buff, napi_id),
           [](const Packet& p) -> uint64_t { return p.skb.napi_id; }),
-    pointer_field("data_meta", offsetof(__sk_buff, data_meta),
+    pointer_field("data_meta", offsetof(__sk_buff, data_meta), Points::packet_meta,
                   [](const Packet& p) { return address(p.data_meta()); }),
     whole_field(
         "tstamp", offsetof(__sk_buff, tstamp), 8,
@@ -131,7 +133,8 @@ constexpr std::array kSkbFields = {
           [](const Packet& p) -> uint64_t { return p.skb.wire_len; }),
     field("gso_segs", offsetof(__sk_buff, gso_segs),
           [](const Packet& p) -> uint64_t { return p.skb.gso_segs; }),
-    whole_field("sk", offsetof(__sk_buff, sk), 8, [](const Packet&) -> uint64_t { return 0; }),
+    ContextField{"sk", offsetof(__sk_buff, sk), 8, false, false, Points::socket_common_or_null,
+                 [](const Packet&) -> uint64_t { return 0; }, nullptr},
     field("gso_size", offsetof(__sk_buff, gso_size),
           [](const Packet& p) -> uint64_t { return p.skb.gso_size; }),
     whole_field("tstamp_type", offsetof(__sk_buff, hwtstamp) - 4, 1,
@@ -145,7 +148,8 @@ constexpr bool is_for_socket_filter(const ContextField& f) {
   constexpr std::array kRefused = {std::string_view("tc_classid"), std::string_view("tstamp"),
                                    std::string_view("wire_len"), std::string_view("hwtstamp"),
                                    std::string_view("tstamp_type")};
-  return !f.pointer && std::find(kRefused.begin(), kRefused.end(), f.name) == kRefused.end();
+  return (!f.is_address() || f.name == "sk") &&
+         std::find(kRefused.begin(), kRefused.end(), f.name) == kRefused.end();
 }
 constexpr size_t kSocketFilterFieldCount =
     std::count_if(kSkbFields.begin(), kSkbFields.end(), is_for_socket_filter);
@@ -224,7 +228,7 @@ Action tc_action(uint32_t code) {
 }
 
 // Only where a packet leaves through a devmap is it known where it goes.
-bool xdp_has_field(const ContextField& field, uint32_t attach_type) {
+bool xdp_has_field(const ContextField& field, uint32_t attach_type, bool) {
   return field.name != "egress_ifindex" || attach_type == BPF_XDP_DEVMAP;
 }
 
@@ -242,7 +246,7 @@ constexpr std::array kProgramTypes = {
     ProgramType{BPF_PROG_TYPE_SCHED_ACT, "sched_act", kTc, sizeof(__sk_buff), kSkbFields,
                 tc_verdict, tc_action},
     ProgramType{BPF_PROG_TYPE_XDP, "xdp", kXdp, sizeof(xdp_md), kXdpFields, xdp_verdict, xdp_action,
-                false, false, xdp_has_field},
+                false, xdp_has_field},
 };
 
 std::vector<ProgramType> all_types() {
@@ -290,7 +294,7 @@ const ContextField* ProgramType::field_for(uint32_t offset, uint32_t size, bool 
   // also two fields at once, and parts for writing.
   const bool in_cb = f->name.starts_with("cb[") && is_control_block(offset, size);
   if (write) return in_cb || (f->in_pieces && size == 4) ? f : nullptr;
-  return f->narrow && (size < f->size || in_cb) ? f : nullptr;
+  return f->narrow && size >= f->least && (size < f->size || in_cb) ? f : nullptr;
 }
 
 bool ProgramType::load(const Packet& packet, uint32_t offset, uint32_t size,

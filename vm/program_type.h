@@ -10,6 +10,18 @@
 
 namespace xnic::vm {
 
+// What a field that is an address leads to.
+enum class Points : uint8_t {
+  nowhere,  // a number
+  packet,   // data; read whole, gives a 64-bit address
+  packet_meta,
+  packet_end,
+  flow_keys,  // struct bpf_flow_keys
+  socket,     // a full one
+  socket_or_null,
+  socket_common_or_null,
+};
+
 // One field of a program's context as linux/bpf.h lays it out, and how Linux answers an access:
 // the kernel rewrites each into an access to its own structures, here the row's functions do.
 struct ContextField {
@@ -17,11 +29,14 @@ struct ContextField {
   uint16_t offset;  // in struct xdp_md, struct __sk_buff
   uint16_t size;    // bytes, 4 or 8
   bool writable;
-  bool narrow;   // may be read in parts of 1 or 2 bytes
-  bool pointer;  // read whole (4 bytes), gives a 64-bit address
+  bool narrow;  // may be read in parts of 1 or 2 bytes
+  Points points;
   uint64_t (*load)(const Packet&);
   void (*store)(Packet&, uint64_t);  // null if not writable
   bool in_pieces = false;            // may be written in parts of 4 bytes
+  uint8_t least = 1;                 // bytes that may be read at a time
+
+  constexpr bool is_address() const { return points != Points::nowhere; }
 };
 
 enum class Action : uint8_t {
@@ -39,6 +54,8 @@ struct ResultRange {
   int32_t most;
 };
 
+inline constexpr ResultRange kAnyResult{INT32_MIN, INT32_MAX};
+
 struct ProgramType {
   bpf_prog_type type;
   std::string_view name;  // as bpftool prints it: "xdp", "sched_cls"
@@ -51,10 +68,15 @@ struct ProgramType {
   Action (*action)(uint32_t code);
   // Programs may look at packets and not change them.
   bool packet_is_read_only = false;
-  // `sk` of the context is a full socket and never NULL.
-  bool has_full_socket = false;
-  // Whether programs of this attach type have the field; null where all have all.
-  bool (*has_field)(const ContextField& field, uint32_t attach_type) = nullptr;
+  // Whether programs of this attach type may read or write the field; null where all have all.
+  bool (*has_field)(const ContextField& field, uint32_t attach_type, bool write) = nullptr;
+  // The context are values of the kernel's types, 8 bytes each, which follow from what the program
+  // is attached to.
+  bool has_typed_arguments = false;
+  // The context is memory like any other, of a user who knows what is in it.
+  bool context_is_memory = false;
+  // Nothing here runs such programs.
+  bool is_only_verified = false;
   // Null where r0 may be anything.
   ResultRange (*results)(uint32_t attach_type) = nullptr;
 

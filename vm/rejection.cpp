@@ -1,7 +1,7 @@
 // What a refusal is called and how it is told. Categories are found by the words of the refusal:
 // they are Linux's, so that one table serves this verifier and the log of a real kernel. Left out:
-// words of Linux for what does not exist here (kfuncs, dynptrs, BTF pointers) beyond the common
-// ones. Test: tests/vm/rejection_test.cpp.
+// words of Linux for what does not exist here beyond the common ones. Test:
+// tests/vm/rejection_test.cpp.
 #include "vm/rejection.h"
 
 #include <fmt/format.h>
@@ -87,7 +87,33 @@ constexpr Phrase kPhrases[] = {
     {"Unreleased reference", Category::reference_leak},
     {"cannot use bpf_spin_lock", Category::not_allowed},
     {"Locking two", Category::lock},
+    {"must be held for", Category::lock},
+    {"in rbtree cb", Category::lock},
+    {"direct access to", Category::not_allowed},
+    {"access beyond", Category::memory_access},
+    {"cannot access ptr member", Category::memory_access},
+    {"doesn't have field at offset", Category::memory_access},
     {"bpf_spin_unlock", Category::lock},
+    {"is not supported yet", Category::not_supported},
+    {"object must be referenced", Category::helper_argument},
+    {"Sleepable programs can only", Category::not_allowed},
+    {"non-zero flags", Category::helper_argument},
+    {"might sleep", Category::not_allowed},
+    {"unsupported member", Category::not_allowed},
+    {"attach_btf_id", Category::not_allowed},
+    {"invalid negative access", Category::memory_access},
+    {"invalid variable offset", Category::memory_access},
+    {"access user memory", Category::pointer_use},
+    {"only read", Category::read_only},
+    {"access to flow keys", Category::memory_access},
+    {"must be sleepable", Category::not_allowed},
+    {"is sleepable within", Category::lock},
+    {"expects refcounted", Category::helper_argument},
+    {"isn't map pointer", Category::helper_argument},
+    {"must be a rcu pointer", Category::helper_argument},
+    {"expected pointer to STRUCT", Category::helper_argument},
+    {"cannot update sockmap", Category::not_allowed},
+    {"is expected", Category::helper_argument},
     {"bpf_context access", Category::context_access},
     {"unbounded variable-offset", Category::stack_access},
     {"variable-offset", Category::stack_access},
@@ -143,6 +169,14 @@ constexpr Phrase kPhrases[] = {
     {"unacquired reference", Category::helper_argument},
     {"must be a known constant", Category::helper_argument},
     {"type ID argument", Category::helper_argument},
+    {"doesn't point to kptr", Category::helper_argument},
+    {"has no valid kptr", Category::helper_argument},
+    {"isn't referenced kptr", Category::helper_argument},
+    {"invalid kptr access", Category::helper_argument},
+    {"must be referenced or trusted", Category::helper_argument},
+    {"not found at offset", Category::helper_argument},
+    {"bpf_rb_node pointer", Category::helper_argument},
+    {"requires prog BTF", Category::helper_argument},
     {"kptr", Category::map_value_access},
     {"exception cb", Category::not_allowed},
     {"exception callback", Category::not_allowed},

@@ -22,6 +22,9 @@ inline constexpr uint64_t kDecapIpv4 = 1u << 7;     // BPF_F_ADJ_ROOM_DECAP_L3_*
 inline constexpr uint64_t kDecapIpv6 = 1u << 8;
 inline constexpr uint32_t kChecksumComplete = 1u << 2;  // flag of BPF_PROG_TEST_RUN
 
+inline constexpr uint32_t kCgrpStorageGet = 210;  // enum bpf_func_id
+inline constexpr uint32_t kCgrpStorageDelete = 211;
+
 inline constexpr uint32_t kDeviceBoundOnly = 1u << 6;  // flag of BPF_PROG_LOAD
 
 inline constexpr uint32_t kTimerAbsolute = 1u << 0;  // flags of bpf_timer_start

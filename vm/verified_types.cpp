@@ -1,8 +1,7 @@
 // Program types that are verified here and that nothing runs: no hook takes them, BPF_PROG_TEST_RUN
 // answers ENOTSUPP. The rows say what Linux permits in the is_valid_access functions of its program
 // types; their fields read as 0.
-// Left out: types whose arguments are objects of the kernel (fentry, LSM, struct_ops, iterators),
-// the helpers that only such types have, tracepoints' contexts.
+// Left out: LSM and netfilter.
 // Test: tests/vm/verified_types_test.cpp, against Linux.
 #include "vm/verified_types.h"
 
@@ -11,26 +10,12 @@
 #include <cstddef>
 
 #include "vm/helper.h"
+#include "vm/socket_types.h"
+#include "vm/verified_fields.h"
 
 namespace xnic::vm {
 namespace {
 
-uint64_t nothing(const Packet&) { return 0; }
-void ignore(Packet&, uint64_t) {}
-
-constexpr ContextField field(std::string_view name, size_t offset, uint16_t size, bool writable,
-                             bool narrow) {
-  return {name,    static_cast<uint16_t>(offset), size, writable, narrow, false,
-          nothing, writable ? ignore : nullptr};
-}
-constexpr ContextField read_only(std::string_view name, size_t offset, uint16_t size = 4) {
-  return field(name, offset, size, false, false);
-}
-constexpr ContextField pointer(std::string_view name, size_t offset, uint16_t size) {
-  ContextField row = read_only(name, offset, size);
-  row.pointer = true;
-  return row;
-}
 // Read in parts and written in words, however its words lie.
 constexpr ContextField address(std::string_view name, size_t offset, uint16_t size) {
   ContextField row = field(name, offset, size, true, true);
@@ -43,6 +28,21 @@ constexpr size_t kMostArguments = 12;
 constexpr auto kRawTracepointFields = [] {
   std::array<ContextField, kMostArguments> fields{};
   for (size_t i = 0; i < fields.size(); ++i) fields[i] = field("args", 8 * i, 8, false, true);
+  return fields;
+}();
+
+// The first may be a buffer, which is left out here: it is a number, read whole.
+constexpr auto kWritableTracepointFields = [] {
+  auto fields = kRawTracepointFields;
+  fields[0] = read_only("args", 0, 8);
+  return fields;
+}();
+
+// What a tracepoint tells, behind what is the kernel's own.
+constexpr size_t kTracepointBytes = 8192;  // PERF_MAX_TRACE_SIZE
+constexpr auto kTracepointFields = [] {
+  std::array<ContextField, kTracepointBytes / 8 - 1> fields{};
+  for (size_t i = 0; i < fields.size(); ++i) fields[i] = in_parts("field", 8 * (i + 1), 8);
   return fields;
 }();
 
@@ -106,8 +106,8 @@ std::vector<ContextField> skb_fields(std::span<const ContextField> all,
 }
 
 constexpr std::array kMessageFields = {
-    pointer("data", offsetof(sk_msg_md, data), 8),
-    pointer("data_end", offsetof(sk_msg_md, data_end), 8),
+    pointer("data", offsetof(sk_msg_md, data), 8, Points::packet),
+    pointer("data_end", offsetof(sk_msg_md, data_end), 8, Points::packet_end),
     read_only("family", offsetof(sk_msg_md, family)),
     read_only("remote_ip4", offsetof(sk_msg_md, remote_ip4)),
     read_only("local_ip4", offsetof(sk_msg_md, local_ip4)),
@@ -122,7 +122,7 @@ constexpr std::array kMessageFields = {
     read_only("remote_port", offsetof(sk_msg_md, remote_port)),
     read_only("local_port", offsetof(sk_msg_md, local_port)),
     read_only("size", offsetof(sk_msg_md, size)),
-    read_only("sk", offsetof(sk_msg_md, sk), 8),
+    pointer("sk", offsetof(sk_msg_md, sk), 8, Points::socket),
 };
 
 constexpr std::array kAddressFields = {
@@ -138,7 +138,7 @@ constexpr std::array kAddressFields = {
     address("msg_src_ip6", offsetof(bpf_sock_addr, msg_src_ip6[0]), 4),
     address("msg_src_ip6", offsetof(bpf_sock_addr, msg_src_ip6[1]), 8),
     address("msg_src_ip6", offsetof(bpf_sock_addr, msg_src_ip6[3]), 4),
-    read_only("sk", offsetof(bpf_sock_addr, sk), 8),
+    pointer("sk", offsetof(bpf_sock_addr, sk), 8, Points::socket),
 };
 
 bool is_ipv4(uint32_t attach_type) {
@@ -169,7 +169,7 @@ bool is_ipv6(uint32_t attach_type) {
   }
 }
 
-bool address_has_field(const ContextField& field, uint32_t attach_type) {
+bool address_has_field(const ContextField& field, uint32_t attach_type, bool) {
   if (field.name == "user_ip4") return is_ipv4(attach_type);
   if (field.name == "user_ip6") return is_ipv6(attach_type);
   if (field.name == "msg_src_ip4") return attach_type == BPF_CGROUP_UDP4_SENDMSG;
@@ -227,7 +227,7 @@ constexpr std::array kSockFields = {
     read_only("rx_queue_mapping", offsetof(bpf_sock, rx_queue_mapping)),
 };
 
-bool sock_has_field(const ContextField& field, uint32_t attach_type) {
+bool sock_has_field(const ContextField& field, uint32_t attach_type, bool) {
   if (is_one_of(field.name, {"bound_dev_if", "mark", "priority"})) {
     return attach_type == BPF_CGROUP_INET_SOCK_CREATE ||
            attach_type == BPF_CGROUP_INET_SOCK_RELEASE;
@@ -240,6 +240,18 @@ bool sock_has_field(const ContextField& field, uint32_t attach_type) {
   return true;
 }
 
+// Iterators go on or come again; functions are left as they are; tracepoints hear nothing.
+ResultRange tracing_results(uint32_t attach_type) {
+  switch (attach_type) {
+    case BPF_TRACE_FENTRY:
+    case BPF_TRACE_FEXIT:
+      return {0, 0};
+    case BPF_TRACE_ITER:
+      return {0, 1};
+    default:
+      return kAnyResult;
+  }
+}
 ResultRange zero_or_one(uint32_t) { return {0, 1}; }
 ResultRange cgroup_skb_results(uint32_t attach_type) {
   return {0, attach_type == BPF_CGROUP_INET_EGRESS ? 3 : 1};
@@ -267,40 +279,55 @@ std::vector<ProgramType> verified_program_types(std::span<const ContextField> sk
       {"tc_index", "priority"}, true);
   constexpr size_t kSkb = sizeof(__sk_buff);
   std::vector<ProgramType> rows = {
-      row(BPF_PROG_TYPE_TRACEPOINT, "tracepoint", kTracing, 0, {}),
+      row(BPF_PROG_TYPE_TRACEPOINT, "tracepoint", kTracing, kTracepointBytes, kTracepointFields),
       row(BPF_PROG_TYPE_RAW_TRACEPOINT, "raw_tracepoint", kTracing, 8 * kMostArguments,
           kRawTracepointFields),
+      row(BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE, "raw_tracepoint_writable", kTracing,
+          8 * kMostArguments, kWritableTracepointFields),
       row(BPF_PROG_TYPE_KPROBE, "kprobe", kTracing, 8 * kPtRegs, kProbeFields),
-      row(BPF_PROG_TYPE_PERF_EVENT, "perf_event", kTracing, 8 * kPtRegs + 16, kPerfEventFields),
+      row(BPF_PROG_TYPE_PERF_EVENT, "perf_event", kTracing | kPerfEvent, 8 * kPtRegs + 16,
+          kPerfEventFields),
       row(BPF_PROG_TYPE_CGROUP_SKB, "cgroup_skb", kCgroupSkb, kSkb, kCgroupSkbFields),
       row(BPF_PROG_TYPE_LWT_IN, "lwt_in", kLwt, kSkb, kLwtFields),
       row(BPF_PROG_TYPE_LWT_OUT, "lwt_out", kLwt, kSkb, kLwtFields),
       row(BPF_PROG_TYPE_LWT_XMIT, "lwt_xmit", kLwt | kLwtXmit, kSkb, kLwtFields),
+      row(BPF_PROG_TYPE_LWT_SEG6LOCAL, "lwt_seg6local", kLwt | kLwtSeg6, kSkb, kLwtFields),
       row(BPF_PROG_TYPE_SK_SKB, "sk_skb", kStream, kSkb, kStreamFields),
       row(BPF_PROG_TYPE_SK_MSG, "sk_msg", kMessage, sizeof(sk_msg_md), kMessageFields),
       row(BPF_PROG_TYPE_CGROUP_SOCK, "cgroup_sock", kCgroupSock, sizeof(bpf_sock), kSockFields),
-      row(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "cgroup_sock_addr", kCgroupSock, sizeof(bpf_sock_addr),
+      row(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "cgroup_sock_addr", kCgroupAddress, sizeof(bpf_sock_addr),
           kAddressFields),
   };
+  constexpr size_t kMostOfContext = 0xffff;
+  rows.push_back(row(BPF_PROG_TYPE_TRACING, "tracing", kBtfTracing, 8 * kMostArguments, {}));
+  rows.push_back(row(BPF_PROG_TYPE_STRUCT_OPS, "struct_ops", kStructOps, 8 * kMostArguments, {}));
+  rows.push_back(row(BPF_PROG_TYPE_SYSCALL, "syscall", kSyscall, kMostOfContext, {}));
   for (ProgramType& type : rows) {
     switch (type.type) {
+      case BPF_PROG_TYPE_TRACING:
+        type.has_typed_arguments = true;
+        type.results = tracing_results;
+        break;
+      case BPF_PROG_TYPE_SYSCALL:
+        type.context_is_memory = true;
+        break;
+      case BPF_PROG_TYPE_STRUCT_OPS:
+        type.has_typed_arguments = true;
+        break;
       case BPF_PROG_TYPE_CGROUP_SKB:
         type.packet_is_read_only = true;
         type.results = cgroup_skb_results;
         break;
       case BPF_PROG_TYPE_LWT_IN:
       case BPF_PROG_TYPE_LWT_OUT:
+      case BPF_PROG_TYPE_LWT_SEG6LOCAL:
         type.packet_is_read_only = true;
-        break;
-      case BPF_PROG_TYPE_SK_MSG:
-        type.has_full_socket = true;
         break;
       case BPF_PROG_TYPE_CGROUP_SOCK:
         type.has_field = sock_has_field;
         type.results = zero_or_one;
         break;
       case BPF_PROG_TYPE_CGROUP_SOCK_ADDR:
-        type.has_full_socket = true;
         type.has_field = address_has_field;
         type.results = address_results;
         break;
@@ -308,6 +335,8 @@ std::vector<ProgramType> verified_program_types(std::span<const ContextField> sk
         break;
     }
   }
+  for (const ProgramType& type : socket_program_types()) rows.push_back(type);
+  for (ProgramType& type : rows) type.is_only_verified = true;
   return rows;
 }
 

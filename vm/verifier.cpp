@@ -17,6 +17,7 @@
 #include "vm/helper.h"
 #include "vm/instruction_form.h"
 #include "vm/isa.h"
+#include "vm/kernel_face.h"
 #include "vm/kfunc.h"
 #include "vm/program_type.h"
 #include "vm/sha256.h"
@@ -67,6 +68,22 @@ std::string_view function_name(const ProgramSpec& spec, uint32_t start) {
   return found == spec.functions.end() ? std::string_view() : spec.btf->type_name(found->type_id);
 }
 
+// Calls of kernel functions by the ids of another kernel's types become calls by ours, where there
+// is such a function here.
+void name_own_kfuncs(std::span<bpf_insn> code, const Btf& types) {
+  for (bpf_insn& insn : code) {
+    const bool calls = opcode(insn).kind == Kind::call && insn.src_reg == kPseudoKfuncCall;
+    const bool names =
+        opcode(insn).kind == Kind::load_immediate && insn.src_reg == BPF_PSEUDO_BTF_ID;
+    if ((!calls && !names) || insn.imm <= 0 || insn.off != 0) continue;
+    const auto id = static_cast<uint32_t>(insn.imm);
+    const std::string_view name = id < types.type_count() ? types.type_name(id) : "";
+    const uint32_t own = name.empty() ? 0 : kernel_types().function_id(name);
+    const bool is_here = own != 0 && find_kfunc(static_cast<int32_t>(own)) != nullptr;
+    insn.imm = is_here ? static_cast<int32_t>(own) : insn.imm | kForeignKfunc;
+  }
+}
+
 template <class... Args>
 std::optional<Rejection> reject(int error, fmt::format_string<Args...> text, Args&&... args) {
   Rejection rejection;
@@ -82,8 +99,9 @@ using Verdict = std::optional<Rejection>;  // none: nothing to object to
 class Check {
  public:
   Check(ProgramSpec& spec, std::span<const int> fd_array, MapResolver& resolver,
-        bool follows_values)
-      : follows_values_(follows_values),
+        const VerifierOptions& options)
+      : follows_values_(options.values),
+        types_(options.kernel_types),
         code_(spec.instructions),
         spec_(spec),
         fd_array_(fd_array),
@@ -143,7 +161,16 @@ class Check {
                       std::vector<std::pair<uint32_t, uint32_t>>& best) const;
   uint32_t subprogram_of(uint32_t index) const;
 
+  // Whether a call or a symbol is one of the kernel's that the program is judged for.
+  bool is_known_symbol(const bpf_insn& insn) const {
+    if (types_ == nullptr || !is_foreign(insn)) return false;
+    const auto id = static_cast<uint32_t>(insn.imm & ~kForeignKfunc);
+    const bool calls = opcode(insn).kind == Kind::call;
+    return calls ? types_->is_function(id) : types_->is_function(id) || types_->is_variable(id);
+  }
+
   const bool follows_values_;  // what only a path may meet is left to that
+  const Btf* const types_;     // of another kernel; may be null
   std::vector<bpf_insn>& code_;
   ProgramSpec& spec_;
   std::span<const int> fd_array_;
@@ -333,6 +360,8 @@ Verdict Check::check_kfunc_call(uint32_t index) const {
     }
     return refuse(index, EINVAL, "functions of kernel modules do not exist here.");
   }
+  // Is looked at where a path reaches it.
+  if (is_known_symbol(insn)) return {};
   const Kfunc* kfunc = find_kfunc(insn.imm);
   if (kfunc == nullptr) {
     return refuse(index, EINVAL, "kernel btf_id {} is not a function", insn.imm);
@@ -379,6 +408,7 @@ Verdict Check::check_load_immediate(uint32_t index) {
       high.imm = 0;
       return {};
     case BPF_PSEUDO_BTF_ID:
+      if (is_known_symbol(insn)) return {};
       if (find_kfunc(insn.imm) != nullptr) {
         insn.imm = static_cast<int32_t>(kKernelTextLow + 16 * static_cast<uint32_t>(insn.imm));
         high.imm = kKernelTextHigh;
@@ -523,7 +553,8 @@ tl::expected<std::shared_ptr<Program>, Rejection> Verifier::verify(ProgramSpec s
                                                                    MapResolver& maps,
                                                                    const VerifierOptions& options) {
   const std::array<uint8_t, 8> tag = program_tag(spec.instructions);
-  Check check(spec, fd_array, maps, options.values);
+  if (options.kernel_types != nullptr) name_own_kfuncs(spec.instructions, *options.kernel_types);
+  Check check(spec, fd_array, maps, options);
   if (Verdict verdict = check.run()) return tl::unexpected<Rejection>(std::move(*verdict));
   std::shared_ptr<Program> program(new Program());
   program->subprograms_ = std::move(check.subprograms());
@@ -532,7 +563,8 @@ tl::expected<std::shared_ptr<Program>, Rejection> Verifier::verify(ProgramSpec s
   program->gpl_compatible_ = check.gpl_compatible();
   program->spec_ = std::move(spec);
   if (options.values) {
-    const verifier::Options following{.log_level = options.log_level,
+    const verifier::Options following{.kernel_types = options.kernel_types,
+                                      .log_level = options.log_level,
                                       .possible_cpus = options.possible_cpus};
     verifier::Finding finding = verifier::analyse(
         program->spec_, program->subprograms_, program->maps_, program->gpl_compatible_, following);

@@ -9,6 +9,8 @@
 
 namespace xnic::vm {
 
+class Btf;
+
 // Finds a live map by the descriptor that a program's instructions name; null if it is none.
 class MapResolver {
  public:
@@ -17,6 +19,7 @@ class MapResolver {
 };
 
 struct VerifierOptions {
+  const Btf* kernel_types = nullptr;  // that ids in the program are of; null: kernel_types()
   // Whether what registers and memory may hold is followed along every path (vm/verifier/); if
   // not, only the structure is checked.
   bool values = false;

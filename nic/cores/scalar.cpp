@@ -1,6 +1,7 @@
 #include "nic/cores/scalar.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "vm/isa.h"
 
@@ -27,7 +28,7 @@ bool accesses_map(int32_t helper) {
 
 ScalarCore::ScalarCore(const NicProfile& profile)
     : fixed_(from_nanoseconds(profile.offload_fixed_ns.value)),
-      cycle_ps_(1e6 / profile.offload_clock_mhz.value),
+      cycle_fs_(static_cast<uint64_t>(std::llround(1e9 / profile.offload_clock_mhz.value))),
       instruction_cycles_(profile.offload_instruction_cycles.whole()),
       helper_cycles_(profile.offload_helper_cycles.whole()),
       map_cycles_(profile.offload_map_cycles.whole()) {}
@@ -46,9 +47,7 @@ std::vector<uint32_t> ScalarCore::costs(const vm::Program& program) const {
 
 CoreModel::Time ScalarCore::time(const CoreWork& work) const {
   const uint64_t computed = work.instructions * instruction_cycles_;
-  const auto picoseconds = [&](uint64_t cycles) {
-    return static_cast<Picoseconds>(static_cast<double>(cycles) * cycle_ps_ + 0.5);
-  };
+  const auto picoseconds = [&](uint64_t cycles) { return (cycles * cycle_fs_ + 500) / 1000; };
   return {.computes = fixed_ + picoseconds(computed),
           .waits = picoseconds(work.cost > computed ? work.cost - computed : 0)};
 }

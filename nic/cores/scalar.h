@@ -18,7 +18,7 @@ class ScalarCore : public CoreModel {
 
  private:
   Picoseconds fixed_;
-  double cycle_ps_;
+  uint64_t cycle_fs_;  // femtoseconds
   uint32_t instruction_cycles_;
   uint32_t helper_cycles_;
   uint32_t map_cycles_;

@@ -85,7 +85,7 @@ class Machine {
     if (invocation.fault) answer.fault = invocation.fault->message;
     answer.bytes = packet.bytes();
     for (const vm::ContextField& field : vm::find_program_type(program.type())->fields) {
-      if (!field.pointer) answer.fields.push_back(field.load(packet));
+      if (!field.is_address()) answer.fields.push_back(field.load(packet));
     }
     answer.redirect = invocation.redirect.ifindex;
     answer.clones = invocation.clones.size();

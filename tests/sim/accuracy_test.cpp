@@ -9,12 +9,6 @@
 namespace xnic::sim {
 namespace {
 
-class NoSink : public OutcomeSink {
- public:
-  void done(const vm::Packet&, const Outcome&) override {}
-  bool wants_packets() const override { return false; }
-};
-
 struct Figures {
   bool done;
   double mpps;  // of what was not lost for want of room

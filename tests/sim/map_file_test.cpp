@@ -228,6 +228,21 @@ TEST(MapFile, BytesMayBeNumbersAndIntegersAreLittleEndian) {
   EXPECT_EQ(value_of(*map, {0xd, 0xc, 0xb, 0xa}), (Bytes{0xff, 0xff}));
 }
 
+// Queues and stacks have no keys to count entries by, and are not filled by files.
+TEST(MapFile, TellsOfMapsWithoutKeys) {
+  for (const bpf_map_type type : {BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_STACK}) {
+    vm::MapSpec spec;
+    spec.type = type;
+    spec.value_size = 2;
+    spec.max_entries = 4;
+    const auto map = make_map(spec);
+    EXPECT_TRUE(fill_map_from_text(*map, "[]", "empty.json"));
+    EXPECT_FALSE(fill_map_from_text(*map, R"([{"key": [], "value": [7, 8]}])", "one.json"));
+    Bytes value(2);
+    EXPECT_NE(map->pop(value.data()), 0) << "nothing was put in";
+  }
+}
+
 TEST(MapFile, TheListMayBeTheElementsOfAnObject) {
   const auto map = hash_map();
   EXPECT_EQ(fill(*map, R"({"id":3,"owner":["a",{"elements":[1]}],

@@ -14,12 +14,6 @@
 namespace xnic::sim {
 namespace {
 
-class NoSink : public OutcomeSink {
- public:
-  void done(const vm::Packet&, const Outcome&) override {}
-  bool wants_packets() const override { return false; }
-};
-
 constexpr uint64_t kWireGap = 6720;  // of 64-byte frames at 100 Gb/s, in picoseconds
 
 // A UDP frame of 64 bytes, with its check sequence, that RSS gives to a queue.

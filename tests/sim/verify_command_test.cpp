@@ -105,6 +105,42 @@ TEST(VerifyCommand, PrintsBothVerdictsAgainstTheKernel) {
   EXPECT_THAT(ran.out, Not(HasSubstr("the verdicts differ")));
 }
 
+TEST(VerifyCommand, JudgesTheUseOfObjectsAsLinuxDoes) {
+  Words words = {"verify", data_object("object_faults.o"), "-j"};
+  const bool asks_linux = sim::why_no_real_kernel().empty();
+  if (asks_linux) words = words + Words{"--against", "kernel"};
+  const Ran ran = xnic(words);
+  ASSERT_EQ(ran.code, 3) << ran.err;
+  const json report = json::parse(ran.out);
+  EXPECT_EQ(report["accepted"], 1);
+  EXPECT_EQ(report["left_out"], 0);
+  for (const json& program : report["programs"]) {
+    const bool is_fine = program["name"] == "fine";
+    EXPECT_EQ(program["verdict"], is_fine ? "accepted" : "rejected") << program["name"];
+    if (!asks_linux) continue;
+    EXPECT_EQ(program["agrees"], true) << program["name"];
+    if (is_fine) continue;
+    EXPECT_EQ(program["rejection"]["category"], program["linux"]["category"])
+        << program["name"] << "\nxnic: " << program["rejection"]["linux_words"]
+        << "\nLinux: " << program["linux"]["words"];
+  }
+}
+
+// Its programs name functions of the kernel, which only a whole kernel's types have.
+TEST(VerifyCommand, JudgesKptrsToObjectsOfTheKernelAsLinuxDoes) {
+  if (const std::string why = sim::why_no_real_kernel(); !why.empty()) GTEST_SKIP() << why;
+  const Ran ran = xnic({"verify", data_object("kernel_kptrs.o"), "-j", "--against", "kernel"});
+  ASSERT_EQ(ran.code, 3) << ran.err;
+  const json report = json::parse(ran.out);
+  EXPECT_EQ(report["accepted"], 2);
+  EXPECT_EQ(report["rejected"], 5);
+  for (const json& program : report["programs"]) {
+    const bool is_fine = program["name"].get<std::string>().starts_with("fine");
+    EXPECT_EQ(program["verdict"], is_fine ? "accepted" : "rejected") << program;
+    EXPECT_EQ(program["agrees"], true) << program;
+  }
+}
+
 TEST(VerifyCommand, NamesInstructionsWhereAnObjectHasNoLines) {
   const traces::TemporaryFolder folder;
   const std::string bare = folder / "bare.o";

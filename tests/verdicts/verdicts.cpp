@@ -23,6 +23,7 @@
 #include "tests/support/bpf_host.h"
 #include "tests/verdicts/judge.h"
 #include "vm/interpreter.h"
+#include "vm/kernel_face.h"
 
 namespace xnic::test {
 namespace {
@@ -47,9 +48,19 @@ struct Wishes {
   std::string logs;
 };
 
+// What it returns, with the types that programs are run with.
+std::optional<uint32_t> run_here(const std::string& path, size_t index, vm::Interpreter& engine) {
+  vm::Kernel kernel(engine, {.possible_cpus = real_possible_cpus(), .seed = 1});
+  // Linux's clock has been running.
+  kernel.environment().now_ns = 1'000'000'000;
+  return judge({path, index, true, ""}, &kernel).returns;
+}
+
 // One line for each program: the class of its verdicts, type, object, name, both reasons.
 void compare(const std::string& path, const Wishes& wishes, FILE* out) {
   vm::Interpreter interpreter;
+  static const std::shared_ptr<const vm::Btf> types =
+      vm::read_kernel_types("/sys/kernel/btf/vmlinux");
   const std::vector<Listed> programs = programs_of(path);
   for (size_t i = 0; i < programs.size(); ++i) {
     const Listed& program = programs[i];
@@ -59,10 +70,10 @@ void compare(const std::string& path, const Wishes& wishes, FILE* out) {
                                  : fmt::format("{}/{}.{}", wishes.logs, program.name, whose);
     };
     const Answer linux_says = judge({path, i, run, log("linux")}, nullptr);
-    vm::Kernel kernel(interpreter, {.possible_cpus = real_possible_cpus(), .seed = 1});
-    // Linux's clock has been running.
-    kernel.environment().now_ns = 1'000'000'000;
-    const Answer we_say = judge({path, i, run, log("xnic")}, &kernel);
+    vm::Kernel kernel(interpreter,
+                      {.possible_cpus = real_possible_cpus(), .seed = 1, .types = types});
+    Answer we_say = judge({path, i, false, log("xnic")}, &kernel);
+    if (run && we_say.accepted) we_say.returns = run_here(path, i, interpreter);
     const auto tell = [&](std::string_view what, const std::string& theirs,
                           const std::string& ours) {
       fmt::print(out, "{}\t{}\t{}\t{}\tLinux: {}\twe: {}\n", what, program.type,

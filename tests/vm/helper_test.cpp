@@ -21,7 +21,14 @@ TEST(Helper, HasTheIdsAndNamesOfLinux) {
       __BPF_FUNC_MAPPER(XNIC_NAME)
 #undef XNIC_NAME
   };
-  for (const Helper& helper : helpers()) EXPECT_EQ(helper.name, names.at(helper.id));
+  for (const Helper& helper : helpers()) {
+    const auto known = names.find(helper.id);
+    if (known == names.end()) {
+      EXPECT_GT(helper.id, names.rbegin()->first) << helper.name << " is not in linux/bpf.h";
+      continue;
+    }
+    EXPECT_EQ(helper.name, known->second);
+  }
 }
 
 TEST(Helper, HasOneRowForAnIdAndProgramType) {

@@ -1,6 +1,6 @@
 // Pointers to the kernel's objects in map values: what programs may do with them, against the
 // kernel of this machine.
-#include "vm/maps/kernel_pointers.h"
+#include "vm/maps/value_fields.h"
 
 #include <bpf/btf.h>
 #include <gtest/gtest.h>

@@ -260,11 +260,14 @@ TEST_F(Skb, HashesBothDirectionsOfAFlowAlikeAndOthersOtherwise) {
 // bpf_helper_changes_pkt_data() of Linux.
 TEST(SkbHelpers, VoidPacketPointersWhereLinuxDoes) {
   constexpr std::array kChanging = {
-      BPF_FUNC_clone_redirect,  BPF_FUNC_l3_csum_replace, BPF_FUNC_l4_csum_replace,
-      BPF_FUNC_skb_adjust_room, BPF_FUNC_skb_change_head, BPF_FUNC_skb_change_proto,
-      BPF_FUNC_skb_change_tail, BPF_FUNC_skb_pull_data,   BPF_FUNC_skb_store_bytes,
-      BPF_FUNC_skb_vlan_pop,    BPF_FUNC_skb_vlan_push,   BPF_FUNC_xdp_adjust_head,
-      BPF_FUNC_xdp_adjust_meta, BPF_FUNC_xdp_adjust_tail, BPF_FUNC_tail_call};
+      BPF_FUNC_clone_redirect,       BPF_FUNC_l3_csum_replace,  BPF_FUNC_l4_csum_replace,
+      BPF_FUNC_lwt_push_encap,       BPF_FUNC_lwt_seg6_action,  BPF_FUNC_lwt_seg6_adjust_srh,
+      BPF_FUNC_lwt_seg6_store_bytes, BPF_FUNC_msg_pop_data,     BPF_FUNC_msg_pull_data,
+      BPF_FUNC_msg_push_data,        BPF_FUNC_store_hdr_opt,    BPF_FUNC_skb_adjust_room,
+      BPF_FUNC_skb_change_head,      BPF_FUNC_skb_change_proto, BPF_FUNC_skb_change_tail,
+      BPF_FUNC_skb_pull_data,        BPF_FUNC_skb_store_bytes,  BPF_FUNC_skb_vlan_pop,
+      BPF_FUNC_skb_vlan_push,        BPF_FUNC_xdp_adjust_head,  BPF_FUNC_xdp_adjust_meta,
+      BPF_FUNC_xdp_adjust_tail,      BPF_FUNC_tail_call};
   for (const Helper& row : helpers()) {
     const bool changes = std::find(kChanging.begin(), kChanging.end(), row.id) != kChanging.end();
     EXPECT_EQ(row.changes_packet, changes) << row.name;

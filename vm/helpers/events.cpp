@@ -80,7 +80,8 @@ uint64_t packet_event_output(Invocation& run, uint64_t, uint64_t map, uint64_t f
 using A = Argument;
 using R = Returns;
 constexpr std::array kRows = {
-    XNIC_HELPER(perf_event_output, kAnyType, R::integer,
+    XNIC_HELPER(perf_event_output,
+                kAnyType & ~(kFlowDissector | kSkReuseport | kNetfilter | kStructOps), R::integer,
                 {A::context, A::map, A::any, A::memory_read, A::size_or_zero}, packet_event_output,
                 kGplOnly),
     XNIC_HELPER(ringbuf_output, kAnyType, R::integer,

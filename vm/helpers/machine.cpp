@@ -71,23 +71,24 @@ uint64_t no_process(Invocation&, uint64_t, uint64_t, uint64_t, uint64_t, uint64_
 
 using A = Argument;
 using R = Returns;
+constexpr uint32_t kHasCoarseClock =
+    kAnyType & ~(kTracing | kPerfEvent | kBtfTracing | kSyscall | kCgroupDevice | kCgroupSockopt | kNetfilter);
 constexpr std::array kRows = {
     XNIC_HELPER(ktime_get_ns, kAnyType, R::integer, {}, ktime_get_ns),
     XNIC_HELPER(ktime_get_boot_ns, kAnyType, R::integer, {}, ktime_get_ns),
-    XNIC_HELPER(ktime_get_coarse_ns, kAnyType & ~kTracing, R::integer, {}, ktime_get_ns),
+    XNIC_HELPER(ktime_get_coarse_ns, kHasCoarseClock, R::integer, {}, ktime_get_ns),
     XNIC_HELPER(ktime_get_tai_ns, kAnyType, R::integer, {}, ktime_get_ns),
     XNIC_HELPER(jiffies64, kAnyType, R::integer, {}, jiffies64),
     XNIC_HELPER(get_prandom_u32, kAnyType, R::integer, {}, get_prandom_u32),
     XNIC_HELPER(get_smp_processor_id, kAnyType, R::integer, {}, get_smp_processor_id),
     XNIC_HELPER(get_numa_node_id, kAnyType, R::integer, {}, get_numa_node_id),
     XNIC_HELPER(get_current_pid_tgid, kAnyType, R::integer, {}, no_process),
-    XNIC_HELPER(get_current_uid_gid, kTracing | kCgroupSock | kMessage, R::integer, {}, no_process),
-    XNIC_HELPER(get_current_comm, kTracing | kCgroupSock, R::integer, {A::memory_write, A::size},
-                no_process),
+    XNIC_HELPER(get_current_uid_gid, kAnyType, R::integer, {}, no_process),
+    XNIC_HELPER(get_current_comm, kAnyType, R::integer, {A::memory_write, A::size}, no_process),
     XNIC_HELPER(get_current_task, kAnyType, R::integer, {}, no_process, kGplOnly),
     XNIC_HELPER(probe_read_kernel, kAnyType, R::integer, {A::memory_write, A::size_or_zero, A::any},
                 probe_read_kernel, kGplOnly),
-    XNIC_HELPER(probe_read_kernel_str, kAnyType, R::integer,
+    XNIC_HELPER(probe_read_kernel_str, kAnyType, R::size_or_error,
                 {A::memory_write, A::size_or_zero, A::any}, probe_read_kernel_str, kGplOnly),
 };
 

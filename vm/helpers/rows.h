@@ -31,9 +31,11 @@ std::span<const Helper> skb_field_helpers();
 std::span<const Helper> skb_room_helpers();
 std::span<const Helper> skb_size_helpers();
 std::span<const Helper> socket_helpers();
+std::span<const Helper> syncookie_helpers();
 std::span<const Helper> xdp_byte_helpers();
 std::span<const Helper> text_helpers();
 std::span<const Helper> tunnel_helpers();
+std::span<const Helper> unrun_helpers();
 std::span<const Helper> value_field_helpers();
 std::span<const Helper> xdp_helpers();
 

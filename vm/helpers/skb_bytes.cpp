@@ -69,10 +69,12 @@ uint64_t skb_pull_data(Invocation& run, uint64_t, uint64_t length, uint64_t, uin
 using A = Argument;
 using R = Returns;
 constexpr std::array kRows = {
-    XNIC_HELPER(skb_load_bytes, kTc | kSocketFilter | kCgroupSkb | kLwt | kStream, R::integer,
-                {A::context, A::any, A::memory_write, A::size}, skb_load_bytes),
-    XNIC_HELPER(skb_load_bytes_relative, kTc | kSocketFilter | kCgroupSkb, R::integer,
-                {A::context, A::any, A::memory_write, A::size, A::any}, skb_load_bytes_relative),
+    XNIC_HELPER(skb_load_bytes,
+                kTc | kSocketFilter | kCgroupSkb | kLwt | kStream | kSkReuseport | kFlowDissector,
+                R::integer, {A::context, A::any, A::memory_write, A::size}, skb_load_bytes),
+    XNIC_HELPER(skb_load_bytes_relative, kTc | kSocketFilter | kCgroupSkb | kSkReuseport,
+                R::integer, {A::context, A::any, A::memory_write, A::size, A::any},
+                skb_load_bytes_relative),
     XNIC_HELPER(skb_store_bytes, kTc | kLwtXmit | kStream, R::integer,
                 {A::context, A::any, A::memory_read, A::size, A::any}, skb_store_bytes, kAnyLicense,
                 kChangesPacket),

@@ -232,7 +232,7 @@ using R = Returns;
 constexpr std::array kRows = {
     XNIC_HELPER(skb_change_proto, kTc, R::integer, {A::context, A::any, A::any}, skb_change_proto,
                 kAnyLicense, kChangesPacket),
-    XNIC_HELPER(skb_adjust_room, kTc, R::integer, {A::context, A::any, A::any, A::any},
+    XNIC_HELPER(skb_adjust_room, kTc | kStream, R::integer, {A::context, A::any, A::any, A::any},
                 skb_adjust_room, kAnyLicense, kChangesPacket),
 };
 

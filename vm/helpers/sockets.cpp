@@ -24,25 +24,27 @@ uint64_t socket_uid(Invocation&, uint64_t, uint64_t, uint64_t, uint64_t, uint64_
 using A = Argument;
 using R = Returns;
 constexpr std::array<A, 5> kTuple = {A::context, A::memory_read, A::size, A::any, A::any};
-constexpr uint32_t kLookups = kXdp | kTc | kCgroupSkb | kStream;
+constexpr uint32_t kLookups = kXdp | kTc | kCgroupSkb | kStream | kCgroupAddress;
 constexpr std::array kRows = {
     XNIC_HELPER(sk_lookup_tcp, kLookups, R::socket_or_null, kTuple, none),
     XNIC_HELPER(sk_lookup_udp, kLookups, R::socket_or_null, kTuple, none),
     XNIC_HELPER(skc_lookup_tcp, kLookups, R::socket_common_or_null, kTuple, none),
-    XNIC_HELPER(sk_release, kLookups, R::integer, {A::ended_socket}, unreached),
+    XNIC_HELPER(sk_release, kLookups | kSkLookup, R::integer, {A::ended_socket}, unreached),
     XNIC_HELPER(sk_fullsock, kTc | kCgroupSkb, R::same_full_socket_or_null, {A::socket}, none),
-    XNIC_HELPER(tcp_sock, kTc | kCgroupSkb | kCgroupSock, R::same_tcp_socket_or_null, {A::socket},
-                none),
+    XNIC_HELPER(tcp_sock, kTc | kCgroupSkb | kCgroupSockopt | kSockOps, R::same_tcp_socket_or_null,
+                {A::socket}, none),
     XNIC_HELPER(get_listener_sock, kTc | kCgroupSkb, R::listener_or_null, {A::socket}, none),
     XNIC_HELPER(sk_assign, kTc, R::integer, {A::context, A::socket, A::any}, unreached),
     XNIC_HELPER(tcp_check_syncookie, kXdp | kTc, R::integer,
                 {A::socket, A::memory_read, A::size, A::memory_read, A::size}, unreached, kGplOnly),
     XNIC_HELPER(tcp_gen_syncookie, kXdp | kTc, R::integer,
                 {A::socket, A::memory_read, A::size, A::memory_read, A::size}, unreached, kGplOnly),
-    XNIC_HELPER(get_socket_cookie, kTc | kSocketFilter | kCgroupSkb | kStream, R::integer,
-                {A::context}, none),
-    XNIC_HELPER(get_socket_uid, kTc | kSocketFilter | kCgroupSkb, R::integer, {A::context},
-                socket_uid),
+    XNIC_HELPER(
+        get_socket_cookie,
+        kTc | kSocketFilter | kCgroupSkb | kStream | kCgroupSock | kCgroupAddress | kSockOps,
+        R::integer, {A::context}, none),
+    XNIC_HELPER(get_socket_uid, kTc | kSocketFilter | kCgroupSkb | kStream, R::integer,
+                {A::context}, socket_uid),
 };
 
 }  // namespace

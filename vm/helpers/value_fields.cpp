@@ -3,6 +3,7 @@
 // Test: tests/bpf/spin_locks, compared with Linux by tests/differential; tests/sim/timers_test.cpp.
 #include "vm/maps/value_fields.h"
 
+#include <atomic>
 #include <cerrno>
 
 #include "vm/helpers/rows.h"
@@ -57,6 +58,11 @@ uint64_t timer_cancel(Invocation& run, uint64_t timer, uint64_t, uint64_t, uint6
   return result(timers == nullptr ? kNoTimers : timers->cancel(bytes_at(timer)));
 }
 
+// bpf_kptr_xchg(place of a pointer, object or NULL): what was there.
+uint64_t kptr_xchg(Invocation&, uint64_t at, uint64_t object, uint64_t, uint64_t, uint64_t) {
+  return std::atomic_ref(*std::bit_cast<uint64_t*>(at)).exchange(object, std::memory_order_acq_rel);
+}
+
 using A = Argument;
 using R = Returns;
 constexpr std::array kRows = {
@@ -67,6 +73,7 @@ constexpr std::array kRows = {
                 timer_set_callback, kGplOnly),
     XNIC_HELPER(timer_start, kAnyType, R::integer, {A::timer, A::any, A::any}, timer_start,
                 kGplOnly),
+    XNIC_HELPER(kptr_xchg, kAnyType, R::kptr_or_null, {A::kptr, A::stored_object}, kptr_xchg),
     XNIC_HELPER(timer_cancel, kAnyType, R::integer, {A::timer}, timer_cancel, kGplOnly),
 };
 

@@ -13,7 +13,7 @@ uint64_t same(Invocation&, uint64_t object, uint64_t, uint64_t, uint64_t, uint64
 
 using A = Argument;
 constexpr std::array kRows = {
-    Kfunc{kfunc_row("bpf_cast_to_kern_ctx", kAnyType, Returns::kernel_object, {A::context}, same)},
+    Kfunc{kfunc_row("bpf_cast_to_kern_ctx", kAnyType, Returns::trusted_object, {A::context}, same)},
     Kfunc{kfunc_row("bpf_rdonly_cast", kAnyType, Returns::kernel_object, {A::ignored, A::struct_id},
                     same)},
 };

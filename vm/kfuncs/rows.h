@@ -12,6 +12,7 @@ std::span<const Kfunc> cast_kfuncs();
 std::span<const Kfunc> dynptr_kfuncs();
 std::span<const Kfunc> exception_kfuncs();
 std::span<const Kfunc> iterator_kfuncs();
+std::span<const Kfunc> object_kfuncs();
 std::span<const Kfunc> region_kfuncs();
 std::span<const Kfunc> xdp_metadata_kfuncs();
 

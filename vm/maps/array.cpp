@@ -30,6 +30,12 @@ class Array : public Map {
       : Map(spec, context.possible_cpus),
         stride_(round_up_8(spec.value_size)),
         values_(std::move(values)) {}
+  ~Array() override {
+    if (!spec_.fields.owns_objects()) return;
+    for (uint64_t i = 0; i < spec_.max_entries; ++i) {
+      spec_.fields.release(values_.data() + i * stride_);
+    }
+  }
 
   uint8_t* lookup(const uint8_t* key, uint32_t) override {
     const uint32_t index = read_index(key);
@@ -45,7 +51,7 @@ class Array : public Map {
     } else {
       spec_.fields.copy(stored, value, spec_.value_size);
     }
-    spec_.fields.zero_timer(stored);
+    spec_.fields.release(stored);
     return 0;
   }
 
@@ -125,7 +131,9 @@ class PercpuArray : public Map {
   int update(const uint8_t* key, const uint8_t* value, uint64_t flags, uint32_t cpu) override {
     if (const int error = check_update(spec_, key, flags)) return error;
     if (cpu >= possible_cpus_) return -EINVAL;
-    std::memmove(slot(read_index(key), cpu), value, spec_.value_size);
+    uint8_t* stored = slot(read_index(key), cpu);
+    spec_.fields.copy(stored, value, spec_.value_size);
+    spec_.fields.release(stored);
     return 0;
   }
 
@@ -143,8 +151,10 @@ class PercpuArray : public Map {
     if (flags != 0) return -EINVAL;
     const uint32_t index = read_index(key);
     if (index >= spec_.max_entries) return -ENOENT;
-    for (uint32_t cpu = 0; cpu < possible_cpus_; ++cpu)
+    for (uint32_t cpu = 0; cpu < possible_cpus_; ++cpu) {
       std::memcpy(value + cpu * stride_, slot(index, cpu), stride_);
+      spec_.fields.zero(value + cpu * stride_);
+    }
     return 0;
   }
 
@@ -152,8 +162,11 @@ class PercpuArray : public Map {
     if (flags & BPF_F_LOCK) return -EINVAL;
     if (const int error = check_update(spec_, key, flags)) return error;
     // Linux copies the padding too, and shows it again.
-    for (uint32_t cpu = 0; cpu < possible_cpus_; ++cpu)
-      std::memcpy(slot(read_index(key), cpu), value + cpu * stride_, stride_);
+    for (uint32_t cpu = 0; cpu < possible_cpus_; ++cpu) {
+      uint8_t* stored = slot(read_index(key), cpu);
+      spec_.fields.copy(stored, value + cpu * stride_, static_cast<uint32_t>(stride_));
+      spec_.fields.release(stored);
+    }
     return 0;
   }
 

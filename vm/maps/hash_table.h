@@ -163,6 +163,17 @@ class HashTable : public Map {
     return place.found() ? element_in(buckets_[place.bucket], place.slot) : nullptr;
   }
   uint8_t* value_of(Element* element) const { return element->key() + key_bytes_; }
+  // Cancels the timers and frees the objects in the values of an element.
+  virtual void release_fields(Element* element) = 0;
+  // The same of all elements, for when the map dies.
+  void release_all_fields() {
+    if (!spec_.fields.owns_objects()) return;
+    for (uint32_t i = 0; i < next_overflow_; ++i) {
+      for (uint32_t used = buckets_[i].used(); used != 0; used &= used - 1) {
+        release_fields(element_in(buckets_[i], static_cast<uint32_t>(std::countr_zero(used))));
+      }
+    }
+  }
 
   // The element of a key, without a lock; null where there is none. `kKeyBytes` is the size of the
   // key, or 0. The first element with the key's tag nearly always is the one.
@@ -247,13 +258,13 @@ class HashTable : public Map {
 
   // Puts `fresh`, which has the same key, where an element is.
   void replace(const Place& place, Element* fresh) {
-    spec_.fields.zero_timer(value_of(element_in(place)));
+    if (!spec_.fields.empty()) release_fields(element_in(place));
     fresh->set_place(place.first, place.bucket, place.slot);
     buckets_[place.bucket].slots[place.slot].store(fresh->index, std::memory_order_release);
   }
 
   void unlink(const Place& place) {
-    spec_.fields.zero_timer(value_of(element_in(place)));
+    if (!spec_.fields.empty()) release_fields(element_in(place));
     buckets_[place.bucket].set_tag(place.slot, 0);
     if (place.bucket != place.first && buckets_[place.bucket].used() == 0)
       give_back_overflow(place);

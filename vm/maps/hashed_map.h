@@ -87,6 +87,7 @@ template <class Table>
 class SingleValues : public HashedMap<Table> {
  public:
   using HashedMap<Table>::HashedMap;
+  ~SingleValues() override { this->release_all_fields(); }
 
   uint8_t* lookup(const uint8_t* key, uint32_t cpu) override { return look_up<0>(this, key, cpu); }
 
@@ -109,10 +110,15 @@ class SingleValues : public HashedMap<Table> {
   void write(Element* element, const uint8_t* key, const uint8_t* value) {
     copy_key(element->key(), key, this->spec_.key_size);
     this->spec_.fields.copy(this->value_of(element), value, this->spec_.value_size);
+    // A program's stale pointer may have left something there.
+    this->spec_.fields.release(this->value_of(element));
     this->spec_.fields.zero(this->value_of(element));
   }
 
  private:
+  void release_fields(Element* element) final {
+    this->spec_.fields.release(this->value_of(element));
+  }
   template <uint32_t kKeyBytes>
   static uint8_t* look_up(void* table, const uint8_t* key, uint32_t) {
     auto* map = static_cast<SingleValues*>(table);
@@ -147,6 +153,7 @@ class PercpuValues : public HashedMap<Table> {
  public:
   PercpuValues(const MapSpec& spec, const MapContext& context, TableMemory memory)
       : HashedMap<Table>(spec, context, std::move(memory)), stride_(round_up_8(spec.value_size)) {}
+  ~PercpuValues() override { this->release_all_fields(); }
 
   uint32_t user_value_size() const override {
     return static_cast<uint32_t>(stride_ * this->possible_cpus_);
@@ -186,15 +193,19 @@ class PercpuValues : public HashedMap<Table> {
 
   // A program's value may be its stale pointer into the element.
   void write(Element* element, const Values& values) {
-    if (values.all) {
-      std::memcpy(slot(element, 0), values.bytes, user_value_size());
-    } else {
-      std::memmove(slot(element, values.cpu), values.bytes, this->spec_.value_size);
+    const ValueFields& fields = this->spec_.fields;
+    const uint8_t* from = values.bytes;
+    const auto size = values.all ? static_cast<uint32_t>(stride_) : this->spec_.value_size;
+    const uint32_t behind = values.all ? this->possible_cpus_ : values.cpu + 1;
+    for (uint32_t cpu = values.cpu; cpu < behind; ++cpu, from += stride_) {
+      fields.copy(slot(element, cpu), from, size);
+      fields.release(slot(element, cpu));
     }
   }
   // Into an element that no key had before: CPUs that have no value get zeros.
   void write_fresh(Element* element, const uint8_t* key, const Values& values) {
     copy_key(element->key(), key, this->spec_.key_size);
+    release_fields(element);
     if (!values.all) {
       const uint32_t size = this->spec_.value_size;
       for (uint32_t other = 0; other < this->possible_cpus_; ++other)
@@ -216,6 +227,15 @@ class PercpuValues : public HashedMap<Table> {
 
   void read(Element* element, uint8_t* value, bool) override {
     std::memcpy(value, slot(element, 0), user_value_size());
+    for (uint32_t cpu = 0; cpu < this->possible_cpus_; ++cpu) {
+      this->spec_.fields.zero(value + cpu * stride_);
+    }
+  }
+
+  void release_fields(Element* element) final {
+    for (uint32_t cpu = 0; cpu < this->possible_cpus_; ++cpu) {
+      this->spec_.fields.release(slot(element, cpu));
+    }
   }
 
   uint8_t* slot(Element* element, uint32_t cpu) const {

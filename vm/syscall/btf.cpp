@@ -21,6 +21,7 @@ long btf_load(Kernel& kernel, bpf_attr& attr) {
   // libbpf passes these two, Linux does not.
   if (blob[offsetof(btf_header, version)] != kBtfVersion) return -kErrorNotSupported;
   if (btf->type_count() <= 1) return -EINVAL;
+  if (const int error = btf->find_local_types(); error != 0) return error;
   return kernel.btfs.add(std::move(btf), ObjectFd("bpf-btf"));
 }
 

@@ -66,7 +66,8 @@ UserMap user_map(Kernel& kernel, uint32_t fd, MapUse use) {
 }
 
 long map_create(Kernel& kernel, bpf_attr& attr) {
-  if (attr.btf_vmlinux_value_type_id != 0) return -EINVAL;
+  const bool is_struct_ops = attr.map_type == BPF_MAP_TYPE_STRUCT_OPS;
+  if ((attr.btf_vmlinux_value_type_id != 0) != is_struct_ops) return -EINVAL;
   if (attr.btf_key_type_id != 0 && attr.btf_value_type_id == 0) return -EINVAL;
   if (attr.map_ifindex != 0) return -EINVAL;
   if ((attr.map_flags & BPF_F_RDONLY) != 0 && (attr.map_flags & BPF_F_WRONLY) != 0) return -EINVAL;
@@ -95,7 +96,7 @@ long map_create(Kernel& kernel, bpf_attr& attr) {
     if (spec.btf_key_type_id >= btf->type_count() || spec.btf_value_type_id >= btf->type_count()) {
       return -EINVAL;
     }
-    if (const int error = check_map_btf(*btf, spec); error != 0) return error;
+    if (const int error = check_map_btf(btf, spec); error != 0) return error;
   }
 
   ObjectFd fd("bpf-map");

@@ -4,6 +4,7 @@
 // tests/vm/syscall_test.cpp, tests/vm/syscall_program_test.cpp.
 #include <unistd.h>
 
+#include "vm/program_type.h"
 #include "vm/prologue.h"
 #include "vm/syscall/commands.h"
 #include "vm/syscall/user_memory.h"
@@ -100,14 +101,28 @@ bool may_be_bound(Kernel& kernel, const bpf_attr& attr) {
          kernel.device(attr.prog_ifindex) != nullptr;
 }
 
+// Whether programs of the type may call what sleeps.
+bool may_sleep(uint32_t type) {
+  switch (type) {
+    case BPF_PROG_TYPE_TRACING:
+    case BPF_PROG_TYPE_KPROBE:
+    case BPF_PROG_TYPE_STRUCT_OPS:
+    case BPF_PROG_TYPE_SYSCALL:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 long prog_load(Kernel& kernel, bpf_attr& attr) {
   if ((attr.prog_flags & ~kKnownProgramFlags) != 0) return -EINVAL;
   if (attr.insn_cnt == 0 || attr.insn_cnt > kMaxInstructions) return -E2BIG;
-  if (attr.attach_prog_fd != 0 || attr.attach_btf_id != 0) return -EINVAL;
-  // No program type that exists here may sleep.
-  if ((attr.prog_flags & BPF_F_SLEEPABLE) != 0) return -EINVAL;
+  const ProgramType* type = find_program_type(attr.prog_type);
+  const bool is_typed = type != nullptr && type->has_typed_arguments;
+  if (attr.attach_prog_fd != 0 || (attr.attach_btf_id != 0) != is_typed) return -EINVAL;
+  if ((attr.prog_flags & BPF_F_SLEEPABLE) != 0 && !may_sleep(attr.prog_type)) return -EINVAL;
   if (!is_valid_log(attr.log_buf, attr.log_size, attr.log_level)) return -EINVAL;
 
   if (!may_be_bound(kernel, attr)) return -EINVAL;
@@ -117,6 +132,7 @@ long prog_load(Kernel& kernel, bpf_attr& attr) {
   spec.ifindex = attr.prog_ifindex;
   spec.expected_attach_type = attr.expected_attach_type;
   spec.flags = attr.prog_flags;
+  spec.attach_type_id = attr.attach_btf_id;
   const auto* instructions = user_pointer<const bpf_insn>(attr.insns);
   const auto* license = user_pointer<const char>(attr.license);
   if (instructions == nullptr || license == nullptr) return -EFAULT;
@@ -155,7 +171,8 @@ long prog_load(Kernel& kernel, bpf_attr& attr) {
 
   Judgement& judgement = kernel.judgements[spec.name];
   judgement = {};
-  const VerifierOptions options{.values = kernel.options().verify_values,
+  const VerifierOptions options{.kernel_types = kernel.options().types.get(),
+                                .values = kernel.options().verify_values,
                                 .log_level = attr.log_level,
                                 .possible_cpus = kernel.options().possible_cpus};
   auto verified = Verifier::verify(std::move(spec), fd_array, kernel, options);
@@ -181,9 +198,12 @@ long prog_load(Kernel& kernel, bpf_attr& attr) {
     rejection.category = category_of(rejection.said);
     return -EINVAL;
   }
-  if (kernel.options().cost_model) program.set_costs(kernel.options().cost_model(program));
-  program.set_code(kernel.engine().compile(program));
-  program.set_prologue(Prologue::of(program, kernel.engine(), kernel.options().possible_cpus));
+  const bool can_run = !type->is_only_verified && kernel.options().types == nullptr;
+  if (can_run) {
+    if (kernel.options().cost_model) program.set_costs(kernel.options().cost_model(program));
+    program.set_code(kernel.engine().compile(program));
+    program.set_prologue(Prologue::of(program, kernel.engine(), kernel.options().possible_cpus));
+  }
   program.load_time_ns = kernel.environment().now_ns;
   return kernel.programs.add(std::move(*verified), ObjectFd("bpf-prog"));
 }

@@ -1,10 +1,13 @@
 #include "vm/verifier/analysis.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 
 #include "vm/disassembler.h"
+#include "vm/kernel_face.h"
+#include "vm/maps/unfilled.h"
 #include "vm/verifier/branches.h"
 #include "vm/verifier/effects.h"
 #include "vm/verifier/environment.h"
@@ -12,6 +15,7 @@
 #include "vm/verifier/followed_path.h"
 #include "vm/verifier/function_calls.h"
 #include "vm/verifier/helper_calls.h"
+#include "vm/verifier/kernel_objects.h"
 #include "vm/verifier/kfunc_calls.h"
 #include "vm/verifier/pruning.h"
 #include "vm/verifier/requirements.h"
@@ -23,11 +27,24 @@ constexpr uint64_t kMostInstructions = 1'000'000;  // BPF_COMPLEXITY_LIMIT_INSNS
 // Paths that wait at a time. Linux has 8,192.
 constexpr size_t kMostPending = 1u << 17;
 
+// Map types whose elements stay while a program sleeps.
+constexpr std::array kMapsOfSleepers = {
+    BPF_MAP_TYPE_HASH,          BPF_MAP_TYPE_LRU_HASH,
+    BPF_MAP_TYPE_ARRAY,         BPF_MAP_TYPE_PERCPU_HASH,
+    BPF_MAP_TYPE_PERCPU_ARRAY,  BPF_MAP_TYPE_LRU_PERCPU_HASH,
+    BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS,
+    BPF_MAP_TYPE_RINGBUF,       BPF_MAP_TYPE_USER_RINGBUF,
+    BPF_MAP_TYPE_INODE_STORAGE, BPF_MAP_TYPE_SK_STORAGE,
+    BPF_MAP_TYPE_TASK_STORAGE,  kCgrpStorage,
+    BPF_MAP_TYPE_QUEUE,         BPF_MAP_TYPE_STACK,
+};
+
 class Analysis {
  public:
   Analysis(const ProgramSpec& spec, std::span<const Subprogram> subprograms,
            std::span<const std::shared_ptr<Map>> maps, bool gpl_compatible, Options options)
-      : env_(spec, subprograms, maps, gpl_compatible, options.log_level, options.possible_cpus),
+      : env_(spec, options.kernel_types == nullptr ? kernel_types() : *options.kernel_types,
+             subprograms, maps, gpl_compatible, options.log_level, options.possible_cpus),
         options_(std::move(options)) {}
 
   Finding run() {
@@ -71,6 +88,11 @@ class Analysis {
   // The main program, then each global function that anything calls.
   Verdict run_functions() {
     if (Verdict v = require_maps()) return v;
+    if (env_.type.has_typed_arguments) {
+      auto arguments = typed_arguments(env_);
+      if (!arguments) return arguments.error();
+      env_.arguments = std::move(*arguments);
+    }
     if (is_guided()) return follow(env_.flow.function_of(options_.along.front()));
     if (env_.exception_callback != 0) env_.called[env_.exception_callback] = 1;
     if (Verdict v = follow(0)) return v;
@@ -90,10 +112,21 @@ class Analysis {
   // Maps that a program of this type must not use.
   Verdict require_maps() const {
     for (const std::shared_ptr<Map>& map : env_.maps) {
+      const ValueFields& fields = map->spec().fields;
+      const bool has_root =
+          fields.has(SpecialField::Kind::list_head) || fields.has(SpecialField::Kind::rb_root);
+      if (has_root && env_.type.helper_set == kTracing) {
+        return refuse(EINVAL, "tracing progs cannot use bpf_{{list_head,rb_root}} yet");
+      }
       if (map->spec().fields.has_spin_lock() && env_.spec.type == BPF_PROG_TYPE_SOCKET_FILTER) {
         return refuse(EINVAL, "socket filter progs cannot use bpf_spin_lock yet");
       }
-      if (env_.type.helper_set != kTracing) continue;
+      const bool sleeps = (env_.spec.flags & BPF_F_SLEEPABLE) != 0;
+      if (sleeps && std::ranges::find(kMapsOfSleepers, map->spec().type) == kMapsOfSleepers.end()) {
+        return refuse(
+            EINVAL, "Sleepable programs can only use array, hash, ringbuf and local storage maps");
+      }
+      if ((env_.type.helper_set & kTracing) == 0) continue;
       if (map->spec().fields.has_spin_lock()) {
         return refuse(EINVAL, "tracing progs cannot use bpf_spin_lock yet");
       }
@@ -286,7 +319,10 @@ class Analysis {
   Verdict require_same_pointer(uint32_t base) {
     const Type type = env_.reg(base).type;
     Type& before = env_.base_types[env_.index];
-    const auto is_rewritten = [](Type t) { return t == Type::context || t >= Type::socket_common; };
+    const auto is_rewritten = [](Type t) {
+      return t == Type::context || t == Type::kernel_object || t == Type::local_object ||
+             t >= Type::socket_common;
+    };
     if (before == Type::uninitialised) before = type;
     if (before == type || (!is_rewritten(type) && !is_rewritten(before))) return {};
     return refuse(EINVAL, "same insn cannot be used with different pointers");

@@ -12,11 +12,16 @@
 #include "vm/verifier/log.h"
 #include "vm/verifier/state.h"
 
+namespace xnic::vm {
+class Btf;
+}
+
 namespace xnic::vm::verifier {
 
 struct Options {
-  uint32_t log_level = 0;      // as bpf(2) has it
-  uint32_t possible_cpus = 0;  // 0: not known
+  const Btf* kernel_types = nullptr;  // that ids in the program are of; null: kernel_types()
+  uint32_t log_level = 0;             // as bpf(2) has it
+  uint32_t possible_cpus = 0;         // 0: not known
   // What the states of paths and the notes on the stack may take; a program that needs more is
   // refused. Linux leaves that to the limits of the process.
   size_t most_bytes = size_t{2} << 30;

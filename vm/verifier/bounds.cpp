@@ -104,12 +104,20 @@ void Bounds::refine_full_from_low() {
   }
 }
 
+bool Bounds::is_same_below_sign() const {
+  const auto least = static_cast<int64_t>(full.umin);
+  const auto most = static_cast<int64_t>(full.umax);
+  return full.umax <= INT32_MAX && full.umin <= full.umax && full.smin == least &&
+         full.smax == most && low.smin == least && low.smax == most && low.umin == full.umin &&
+         low.umax == full.umax;
+}
+
 void Bounds::sync() {
   learn_from_bits();
   // Nothing more to learn, as of most numbers.
   if (bits.is_constant() ? full.is_constant() && low.is_constant() : is_unknown()) return;
-  // A round that changes nothing is the last: so would be the next.
-  for (int round = 0; round < 3; ++round) {
+  // A round that changes nothing is the last: so would be the next. Small numbers need none.
+  for (int round = 0; round < 3 && !is_same_below_sign(); ++round) {
     const Bounds before = *this;
     refine_low_from_full();
     full.refine();

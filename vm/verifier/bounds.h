@@ -52,6 +52,8 @@ struct Bounds {
   void learn_from_bits();
   void refine_low_from_full();
   void refine_full_from_low();
+  // Whether all four ranges are one of numbers below 2^31, and have nothing to tell each other.
+  bool is_same_below_sign() const;
 };
 
 }  // namespace xnic::vm::verifier

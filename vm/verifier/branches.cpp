@@ -5,6 +5,7 @@
 
 #include "vm/verifier/arithmetic.h"
 #include "vm/verifier/condition.h"
+#include "vm/verifier/local_objects.h"
 #include "vm/verifier/precision.h"
 
 namespace xnic::vm::verifier {
@@ -161,8 +162,7 @@ void mark_not_null(Environment& env, Register& r) {
       r.map_id = r.map->fields.has_timer() ? r.id : 0;
     }
   }
-  const bool has_lock = r.type == Type::map_value && r.map->fields.has_spin_lock();
-  if (!has_lock) r.id = 0;
+  if (!fields_of(env, r).has_spin_lock()) r.id = 0;
 }
 
 // All copies of a pointer that has been compared with NULL.

@@ -47,9 +47,11 @@ class Call {
   Verdict require_key(uint32_t number);
   Verdict require_value(uint32_t number, bool out);
   Verdict require_fixed(uint32_t number, uint32_t size, bool fills);
+  Verdict require_read(uint32_t number, uint32_t size);
   Verdict require_bytes(uint32_t number, uint32_t size);
   Verdict require_acquired(uint32_t number);
   Verdict require_struct_id(uint32_t number);
+  Verdict require_object(uint32_t number, std::string_view name) const;
   Verdict require_size(uint32_t position);
   Verdict require_slice_size(uint32_t position);
   Verdict require_dynptr_argument(uint32_t number, Argument kind);
@@ -58,7 +60,23 @@ class Call {
   // The value whose lock or timer an argument names.
   Verdict require_field(uint32_t number, int32_t field, std::string_view name) const;
   Verdict require_lock(uint32_t number);
+  Verdict require_own_lock(uint32_t number) const;
   Verdict require_timer(uint32_t number);
+  // Objects of the program: vm/verifier/local_objects.cpp.
+  Verdict require_local_type(uint32_t number);
+  Verdict require_dropped_object(uint32_t number);
+  Verdict require_counted_object(uint32_t number);
+  Verdict require_locked(const Register& r, SpecialField::Kind kind) const;
+  Verdict require_root(uint32_t number, SpecialField::Kind kind);
+  Verdict require_node(uint32_t number, SpecialField::Kind kind);
+  Verdict require_added_node(uint32_t number, SpecialField::Kind kind);
+  Verdict require_tree_node(uint32_t number);
+  Verdict require_kptr(uint32_t number);
+  Verdict require_stored_object(uint32_t number);
+  void give_object();
+  Register object_result();
+  bool has_sockmap() const;
+  bool changes_sockets() const;
   // Linux knows that a constant key below max_entries is found in an array.
   void find_constant_key(uint32_t number);
   void note_proof();
@@ -78,11 +96,18 @@ class Call {
   const Register* callback_ = nullptr;
   uint32_t reference_ = 0;
   uint32_t released_ = 0;
+  uint32_t given_ = 0;                  // the reference of an object that a list or tree is given
+  uint32_t object_type_ = 0;            // of the object that results
+  uint32_t kernel_type_ = 0;            // of the kptr, if it points to an object of the kernel
+  bool is_owned_ = false;               // by the program, already
+  const SpecialField* root_ = nullptr;  // the list head, root or kptr argument
   std::optional<uint64_t> key_;
   std::optional<IteratorUse> iterator_;
   std::optional<DynptrUse> dynptr_;      // that is used
   std::optional<DynptrUse> new_dynptr_;  // that begins
   uint32_t slice_size_ = 0;
+  uint32_t struct_id_ = 0;   // of the kernel's types
+  uint64_t most_bytes_ = 0;  // by the size argument
   std::vector<Lent> lent_;
   std::vector<Lent> filled_;
 };

@@ -7,9 +7,9 @@
 #include <cerrno>
 
 #include "vm/btf.h"
-#include "vm/kernel_face.h"
 #include "vm/verifier/call.h"
 #include "vm/verifier/effects.h"
+#include "vm/verifier/kernel_objects.h"
 #include "vm/verifier/precision.h"
 
 namespace xnic::vm::verifier {
@@ -49,7 +49,38 @@ bool is_memory(Type type) {
   }
 }
 
+// Where no socket is locked that the map would lock again. sock_ops updates by helpers of its own.
+bool may_change_sockmap(const ProgramSpec& spec, uint32_t helper) {
+  switch (spec.type) {
+    case BPF_PROG_TYPE_SOCK_OPS:
+      return helper == BPF_FUNC_map_delete_elem;
+    case BPF_PROG_TYPE_TRACING:
+      return spec.expected_attach_type == BPF_TRACE_ITER;
+    case BPF_PROG_TYPE_SOCKET_FILTER:
+    case BPF_PROG_TYPE_SCHED_CLS:
+    case BPF_PROG_TYPE_SCHED_ACT:
+    case BPF_PROG_TYPE_XDP:
+    case BPF_PROG_TYPE_SK_REUSEPORT:
+    case BPF_PROG_TYPE_FLOW_DISSECTOR:
+    case BPF_PROG_TYPE_SK_LOOKUP:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
+
+bool Call::has_sockmap() const {
+  return map_ != nullptr &&
+         (map_->type == BPF_MAP_TYPE_SOCKMAP || map_->type == BPF_MAP_TYPE_SOCKHASH);
+}
+
+// Whether the call changes a sockmap as it would any other map.
+bool Call::changes_sockets() const {
+  return has_sockmap() &&
+         (helper_.id == BPF_FUNC_map_update_elem || helper_.id == BPF_FUNC_map_delete_elem);
+}
 
 Verdict Call::require() {
   // What bpf_trace_printk prints it takes as it finds it, written or not.
@@ -61,6 +92,9 @@ Verdict Call::require() {
   if (map_ != nullptr && !helper_takes_map(helper_.id, map_->type)) {
     return refuse(EINVAL, "cannot pass map_type {} into func {}#{}",
                   static_cast<uint32_t>(map_->type), helper_.name, helper_.id);
+  }
+  if (changes_sockets() && !may_change_sockmap(env_.spec, helper_.id)) {
+    return refuse(EINVAL, "cannot update sockmap in this context");
   }
   if (map_ != nullptr && helper_writes_map(helper_.id) && (map_->flags & BPF_F_RDONLY_PROG) != 0) {
     return refuse(EACCES, "write into map forbidden");
@@ -79,9 +113,10 @@ Verdict Call::require() {
 
 Verdict Call::require_argument(uint32_t position) {
   const uint32_t number = position + 1;
+  const Argument kind = helper_.arguments[position];
+  if (kind == Argument::ignored) return {};
   if (Verdict v = require_initialised(env_, number)) return v;
   Register& r = env_.reg(number);
-  const Argument kind = helper_.arguments[position];
   if (r.reference != 0) reference_ = r.reference;
   switch (kind) {
     case Argument::none:
@@ -90,6 +125,12 @@ Verdict Call::require_argument(uint32_t position) {
       return {};
     case Argument::struct_id:
       return require_struct_id(number);
+    case Argument::context_or_null:
+      if (r.is_null()) {
+        mark_precise(env_, number);
+        return {};
+      }
+      [[fallthrough]];
     case Argument::context:
       if (Verdict v = require_type(number, Type::context)) return v;
       return require_unmodified(r, number);
@@ -108,6 +149,12 @@ Verdict Call::require_argument(uint32_t position) {
       return {};
     case Argument::map_key:
       return require_key(number);
+    case Argument::map_value_or_null:
+      if (r.is_null()) {
+        mark_precise(env_, number);
+        return {};
+      }
+      return require_value(number, false);
     case Argument::map_value:
     case Argument::map_value_out:
       return require_value(number, kind == Argument::map_value_out);
@@ -130,9 +177,34 @@ Verdict Call::require_argument(uint32_t position) {
       return require_fixed(number, 8, true);
     case Argument::const_string:
       return require_string(number);
+    case Argument::task:
+      return require_object(number, "task_struct");
+    case Argument::cgroup:
+      return require_object(number, "cgroup");
+    case Argument::seq_file:
+      return require_object(number, "seq_file");
+    case Argument::path:
+      return require_object(number, "path");
+    case Argument::file:
+      return require_object(number, "file");
+    case Argument::sk_buff:
+      return require_object(number, "sk_buff");
+    case Argument::full_socket_or_null:
+      if (r.is_null()) {
+        mark_precise(env_, number);
+        return {};
+      }
+      if (r.type == Type::kernel_object) {
+        Register there = r;
+        there.maybe_null = false;
+        if (is_kernel_socket(env_, there)) return {};
+      }
+      return require_type(number, Type::socket);
     case Argument::socket:
+      if (is_kernel_socket(env_, r)) return {};
       return require_type(number, Type::socket_common, Type::socket, Type::tcp_socket);
     case Argument::ended_socket:
+      if (is_kernel_socket(env_, r)) return require_acquired(number);
       if (Verdict v = require_type(number, Type::socket_common, Type::socket, Type::tcp_socket)) {
         return v;
       }
@@ -144,6 +216,10 @@ Verdict Call::require_argument(uint32_t position) {
       return require_lock(number);
     case Argument::timer:
       return require_timer(number);
+    case Argument::read_20:
+      return require_read(number, 20);
+    case Argument::read_40:
+      return require_read(number, 40);
     case Argument::bytes_2:
       return require_bytes(number, 2);
     case Argument::bytes_4:
@@ -170,8 +246,49 @@ Verdict Call::require_argument(uint32_t position) {
       return r.is_null() ? Verdict{} : require_memory_type(number);
     case Argument::slice_size:
       return require_slice_size(position);
+    case Argument::local_type:
+      return require_local_type(number);
+    case Argument::dropped_object:
+      return require_dropped_object(number);
+    case Argument::counted_object:
+      return require_counted_object(number);
+    case Argument::ended_object:
+      if (Verdict v = require_type(number, Type::kernel_object)) return v;
+      return require_acquired(number);
+    case Argument::kptr:
+      return require_kptr(number);
+    case Argument::stored_object:
+      return require_stored_object(number);
+    case Argument::list_head:
+      return require_root(number, SpecialField::Kind::list_head);
+    case Argument::added_list_node:
+      return require_added_node(number, SpecialField::Kind::list_node);
+    case Argument::rb_root:
+      return require_root(number, SpecialField::Kind::rb_root);
+    case Argument::added_rb_node:
+      return require_added_node(number, SpecialField::Kind::rb_node);
+    case Argument::rb_node:
+      return require_tree_node(number);
   }
   return {};
+}
+
+// A pointer to such an object, which Linux vouches for or used to take as it is.
+Verdict Call::require_object(uint32_t number, std::string_view name) const {
+  const Register& r = env_.reg(number);
+  const bool is_usable = r.type == Type::kernel_object && !r.maybe_null &&
+                         r.trust != Trust::untrusted && r.trust != Trust::elsewhere;
+  if (!is_usable) {
+    return refuse(EACCES, "R{} type={} expected=ptr_, trusted_ptr_, rcu_ptr_", number,
+                  type_name(r));
+  }
+  // A member will do.
+  Register start = r;
+  start.offset = std::min(r.offset, 0);
+  if (Verdict v = require_unmodified(start, number)) return v;
+  if (has_struct_at(env_, r.target, static_cast<uint32_t>(r.offset), name)) return {};
+  return refuse(EACCES, "R{} is of type {} but {} is expected", number,
+                env_.kernel_types.type_name(r.target), name);
 }
 
 // A pointer that is given back as it was acquired.
@@ -193,13 +310,15 @@ Verdict Call::require_acquired(uint32_t number) {
 
 Verdict Call::require_memory_type(uint32_t number) const {
   const Register& r = env_.reg(number);
-  if (!is_memory(r.type) || r.maybe_null) {
+  const bool is_context_memory = r.type == Type::context && env_.type.context_is_memory;
+  if ((!is_memory(r.type) && !is_context_memory) || r.maybe_null) {
     return refuse(EACCES,
                   "R{} type={} expected=fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem",
                   number, type_name(r));
   }
   const bool takes_packets =
-      std::ranges::find(kTakePacketMemory, helper_.id) != kTakePacketMemory.end();
+      std::ranges::find(kTakePacketMemory, helper_.id) != kTakePacketMemory.end() ||
+      env_.spec.type == BPF_PROG_TYPE_CGROUP_SOCKOPT;
   if (r.is_packet() && !takes_packets) {
     return refuse(EACCES, "helper access to the packet is not allowed");
   }
@@ -235,6 +354,10 @@ Verdict Call::require_key(uint32_t number) {
 }
 
 Verdict Call::require_value(uint32_t number, bool out) {
+  if (changes_sockets()) {
+    if (is_kernel_socket(env_, env_.reg(number))) return {};
+    return require_type(number, Type::socket_common, Type::socket, Type::tcp_socket);
+  }
   if (Verdict v = require_memory_type(number)) return v;
   if (Verdict v = require_map_known("value")) return v;
   const bool writes = out && map_->type != BPF_MAP_TYPE_BLOOM_FILTER;
@@ -248,9 +371,13 @@ Verdict Call::require_fixed(uint32_t number, uint32_t size, bool fills) {
   return require_alignment(env_, env_.reg(number), 0, size, true);
 }
 
-Verdict Call::require_bytes(uint32_t number, uint32_t size) {
+Verdict Call::require_read(uint32_t number, uint32_t size) {
   if (Verdict v = require_memory_type(number)) return v;
-  if (Verdict v = require_memory(number, size, Direction::read, false)) return v;
+  return require_memory(number, size, Direction::read, false);
+}
+
+Verdict Call::require_bytes(uint32_t number, uint32_t size) {
+  if (Verdict v = require_read(number, size)) return v;
   return require_memory(number, size, Direction::write, false);
 }
 
@@ -261,6 +388,7 @@ Verdict Call::require_size(uint32_t position) {
   const Argument memory = helper_.arguments[position - 1];
   const bool writes = memory == Argument::memory_write || memory == Argument::memory_write_or_null;
   const bool may_be_empty = helper_.arguments[position] == Argument::size_or_zero;
+  most_bytes_ = size.full.umax;
   if (size.full.smin < 0) {
     return refuse(EACCES, "R{} min value is negative, either use unsigned or 'var &= const'",
                   number);
@@ -289,9 +417,9 @@ Verdict Call::require_struct_id(uint32_t number) {
   mark_precise(env_, number);
   // Memory of no type.
   if (id.value == 0) return {};
-  const btf* types = kernel_types().parsed();
-  const btf_type* type = btf__type_by_id(types, static_cast<uint32_t>(id.value));
-  if (type != nullptr && btf_is_struct(type)) return {};
+  struct_id_ = static_cast<uint32_t>(id.value);
+  const btf_type* type = btf__type_by_id(env_.kernel_types.parsed(), struct_id_);
+  if (type != nullptr && btf_is_composite(type)) return {};
   return refuse(EINVAL, "kfunc {} type ID argument must be of a struct", helper_.name);
 }
 

@@ -89,8 +89,9 @@ class Analyser {
       case Kind::load_immediate:
         if (names_function(insn)) {
           here.prune_point = true;
-          place(static_cast<uint32_t>(insn.imm)).prune_point = true;
-          place(static_cast<uint32_t>(insn.imm)).jump_target = true;
+          const auto target = static_cast<uint32_t>(insn.imm);
+          place(target).prune_point = place(target).jump_target = true;
+          mentions_.push_back({index, target});
           place(index + 2).prune_point = place(index + 2).jump_target = true;
         }
         break;
@@ -98,8 +99,9 @@ class Analyser {
         place(index + 1).prune_point = place(index + 1).jump_target = true;
         if (calls_subprogram(insn)) {
           here.prune_point = true;
-          Place& target = place(static_cast<uint32_t>(int64_t{index} + 1 + insn.imm));
-          target.prune_point = target.jump_target = true;
+          const auto target = static_cast<uint32_t>(int64_t{index} + 1 + insn.imm);
+          place(target).prune_point = place(target).jump_target = true;
+          mentions_.push_back({index, target});
         }
         const Helper* helper = helper_of(insn);
         if (helper == nullptr) break;
@@ -128,21 +130,20 @@ class Analyser {
     }
   }
 
+  // An instruction that calls or names a function, and that function's start.
+  struct Mention {
+    uint32_t at;
+    uint32_t target;
+  };
+
   void spread_packet_changes() {
     bool changed = true;
     while (changed) {
       changed = false;
-      for (uint32_t i = 0; i < code_.size(); i += slots(code_[i])) {
-        uint32_t target = 0;
-        if (calls_subprogram(code_[i])) {
-          target = static_cast<uint32_t>(int64_t{i} + 1 + code_[i].imm);
-        } else if (names_function(code_[i])) {
-          target = static_cast<uint32_t>(code_[i].imm);
-        } else {
-          continue;
-        }
-        Function& caller = flow_.functions[flow_.function_of(i)];
-        if (!caller.changes_packet && flow_.functions[flow_.function_of(target)].changes_packet) {
+      for (const Mention& mention : mentions_) {
+        Function& caller = flow_.functions[flow_.function_of(mention.at)];
+        const Function& named = flow_.functions[flow_.function_of(mention.target)];
+        if (!caller.changes_packet && named.changes_packet) {
           caller.changes_packet = changed = true;
         }
       }
@@ -332,6 +333,7 @@ class Analyser {
   std::span<const bpf_insn> code_;
   uint32_t helper_set_;
   std::vector<uint32_t> callback_calls_;
+  std::vector<Mention> mentions_;
   ControlFlow flow_;
 };
 

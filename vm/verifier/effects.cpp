@@ -5,7 +5,10 @@
 #include <cstring>
 #include <optional>
 
+#include "vm/kfunc.h"
 #include "vm/verifier/arithmetic.h"
+#include "vm/verifier/kernel_objects.h"
+#include "vm/verifier/local_objects.h"
 #include "vm/verifier/precision.h"
 #include "vm/verifier/requirements.h"
 
@@ -197,19 +200,36 @@ bool read_constant(const Environment& env, const Register& base, int64_t at, uin
 }
 
 Register loaded_from_context(Environment& env, int32_t offset, uint32_t size) {
-  const ContextField* field = env.type.field_for(static_cast<uint32_t>(offset), size, false);
-  if (field == nullptr) return Register::unknown();
-  if (field->pointer) {
-    return Register::pointer(field->name == "data"        ? Type::packet
-                             : field->name == "data_meta" ? Type::packet_meta
-                                                          : Type::packet_end);
+  if (env.type.context_is_memory) return Register::unknown();
+  if (env.type.has_typed_arguments) {
+    Register argument = env.arguments[static_cast<size_t>(offset) / sizeof(uint64_t)];
+    if (argument.maybe_null) argument.id = env.new_id();
+    return argument;
   }
-  if (field->name == "sk") {
-    if (env.type.has_full_socket) return Register::pointer(Type::socket);
-    Register socket = Register::pointer(Type::socket_common);
-    socket.maybe_null = true;
-    socket.id = env.new_id();
-    return socket;
+  const ContextField* field = env.type.field_for(static_cast<uint32_t>(offset), size, false);
+  const auto or_null = [&](Type type) {
+    Register r = Register::pointer(type);
+    r.maybe_null = true;
+    r.id = env.new_id();
+    return r;
+  };
+  switch (field == nullptr ? Points::nowhere : field->points) {
+    case Points::nowhere:
+      return Register::unknown();
+    case Points::packet:
+      return Register::pointer(Type::packet);
+    case Points::packet_meta:
+      return Register::pointer(Type::packet_meta);
+    case Points::packet_end:
+      return Register::pointer(Type::packet_end);
+    case Points::flow_keys:
+      return Register::pointer(Type::flow_keys);
+    case Points::socket:
+      return Register::pointer(Type::socket);
+    case Points::socket_or_null:
+      return or_null(Type::socket);
+    case Points::socket_common_or_null:
+      return or_null(Type::socket_common);
   }
   return Register::unknown();
 }
@@ -221,20 +241,18 @@ Register loaded(Environment& env, uint32_t base_number, int32_t offset, uint32_t
       return read_stack(env, base_number, offset, size);
     case Type::context:
       return loaded_from_context(env, offset + base.offset, size);
+    case Type::kernel_object:
+      return loaded_from_kernel_object(env, base, int64_t{offset} + base.offset, size);
+    case Type::map:
+      return loaded_from_map_object(env, base, int64_t{offset} + base.offset, size);
     case Type::map_value: {
       uint64_t value = 0;
       const int64_t at =
           int64_t{offset} + base.offset + static_cast<int64_t>(base.number.bits.value);
       if (!base.number.is_constant()) return Register::unknown();
       if (read_constant(env, base, at, size, value)) return Register::constant(value);
-      for (const KernelPointer& field : env.kernel_pointers_in(base.map)) {
-        if (field.offset != at) continue;
-        Register object = Register::pointer(Type::kernel_object);
-        object.maybe_null = true;
-        object.id = env.new_id();
-        return object;
-      }
-      return Register::unknown();
+      const SpecialField* kptr = base.map->fields.find_kptr(at);
+      return kptr == nullptr ? Register::unknown() : loaded_kptr(env, base.map->fields, *kptr);
     }
     default:
       return Register::unknown();
@@ -327,6 +345,10 @@ Verdict apply_load_immediate(Environment& env, const bpf_insn& insn) {
     target = Register::constant(value);
     return {};
   }
+  if (insn.src_reg == BPF_PSEUDO_BTF_ID && is_foreign(insn)) {
+    target = kernel_symbol(env, static_cast<uint32_t>(insn.imm & ~kForeignKfunc));
+    return {};
+  }
   if (insn.src_reg == BPF_PSEUDO_BTF_ID) {
     target = Register::pointer(Type::memory);
     target.read_only = true;
@@ -334,7 +356,7 @@ Verdict apply_load_immediate(Environment& env, const bpf_insn& insn) {
   }
   if (insn.src_reg == BPF_PSEUDO_FUNC) {
     target = Register::pointer(Type::function);
-    target.subprogram = env.flow.function_of(static_cast<uint32_t>(insn.imm));
+    target.target = env.flow.function_of(static_cast<uint32_t>(insn.imm));
     return {};
   }
   for (const std::shared_ptr<Map>& map : env.maps) {

@@ -8,8 +8,8 @@
 #include "vm/btf.h"
 #include "vm/exceptions.h"
 #include "vm/helper.h"
+#include "vm/kernel_face.h"
 #include "vm/map.h"
-#include "vm/maps/kernel_pointers.h"
 #include "vm/program.h"
 #include "vm/program_type.h"
 #include "vm/proof.h"
@@ -25,10 +25,12 @@ inline constexpr uint64_t kMaxVariableSize = uint64_t{1} << 29;  // BPF_MAX_VAR_
 
 // What all parts of the analysis share: the program, and how far its analysis has come.
 struct Environment {
-  Environment(const ProgramSpec& program, std::span<const Subprogram> program_functions,
+  Environment(const ProgramSpec& program, const Btf& kernel_types_of_ids,
+              std::span<const Subprogram> program_functions,
               std::span<const std::shared_ptr<Map>> program_maps, bool gpl, uint32_t log_level,
               uint32_t cpus)
       : spec(program),
+        kernel_types(kernel_types_of_ids),
         code(program.instructions),
         type(*find_program_type(program.type)),
         subprograms(program_functions),
@@ -46,15 +48,13 @@ struct Environment {
     const uint32_t callback = vm::exception_callback(program).value_or(0);
     if (callback != 0) exception_callback = flow.function_of(callback);
     proof.reached.resize(code.size());
-    for (const std::shared_ptr<Map>& map : maps) {
-      if (map->btf == nullptr) continue;
-      auto pointers = find_kernel_pointers(*map->btf, map->spec());
-      if (!pointers.empty()) kernel_pointers.emplace(&map->spec(), std::move(pointers));
-    }
     well_formed.resize(code.size());
   }
 
   const ProgramSpec& spec;
+  const Btf& kernel_types;  // that ids in the program are of
+  // The program is not judged for another kernel: it will run here.
+  bool will_run() const { return &kernel_types == &vm::kernel_types(); }
   std::span<const bpf_insn> code;
   const ProgramType& type;
   std::span<const Subprogram> subprograms;
@@ -74,6 +74,9 @@ struct Environment {
 
   // Paths that are still to be followed, the last first.
   std::vector<StatePointer> pending;
+
+  // Where the context are values of the kernel's types, what each 8 bytes hold.
+  std::vector<Register> arguments;
 
   // Found out on the way.
   std::vector<Proof::Function> stack;  // of each function
@@ -107,14 +110,6 @@ struct Environment {
     }
     return nullptr;
   }
-
-  // The pointers to objects of the kernel in a value of that map. Of inner maps none are known.
-  std::span<const KernelPointer> kernel_pointers_in(const MapSpec* map) const {
-    const auto found = kernel_pointers.find(map);
-    if (found == kernel_pointers.end()) return {};
-    return found->second;
-  }
-  std::unordered_map<const MapSpec*, std::vector<KernelPointer>> kernel_pointers;
 
   // Another path, which begins as a copy of this one at `at`, coming from `from`.
   State& branch(uint32_t at, uint32_t from);

@@ -69,6 +69,7 @@ std::pair<Origins, std::unique_ptr<State>> follow_again(const Program& program,
   Origins origins(program.instructions());
   if (finding.path.size() > kLongestFollowedAgain) return {std::move(origins), nullptr};
   const Options again{
+      .kernel_types = options.kernel_types,
       .log_level = 0,
       .possible_cpus = options.possible_cpus,
       .along = finding.path,

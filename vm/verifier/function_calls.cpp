@@ -7,6 +7,8 @@
 #include "vm/exceptions.h"
 #include "vm/verifier/effects.h"
 #include "vm/verifier/explored.h"
+#include "vm/verifier/kernel_objects.h"
+#include "vm/verifier/local_objects.h"
 #include "vm/verifier/precision.h"
 #include "vm/verifier/pruning.h"
 #include "vm/verifier/requirements.h"
@@ -52,7 +54,9 @@ Verdict require_result(Environment& env, uint32_t number, ResultRange allowed) {
 
 Verdict require_program_result(Environment& env, uint32_t number) {
   if (env.type.results == nullptr) return {};
-  return require_result(env, number, env.type.results(env.spec.expected_attach_type));
+  const ResultRange allowed = env.type.results(env.spec.expected_attach_type);
+  if (allowed.least == kAnyResult.least && allowed.most == kAnyResult.most) return {};
+  return require_result(env, number, allowed);
 }
 
 Verdict leave_function(Environment& env, uint32_t& next) {
@@ -87,6 +91,10 @@ Verdict enter_callback(Environment& env, const bpf_insn& insn, const Frame& call
     r.map_id = like.map_id;
     return r;
   };
+  if (insn.src_reg == kPseudoKfuncCall) {
+    enter_tree_callback(env, caller, callee);
+    return {};
+  }
   switch (insn.imm) {
     case BPF_FUNC_loop:
       callee[1] = Register::unknown();
@@ -215,7 +223,7 @@ Verdict apply_function_call(Environment& env, const bpf_insn& insn, uint32_t& ne
 Verdict push_callback(Environment& env, const bpf_insn& insn, uint32_t subprogram) {
   env.is_callback[subprogram] = 1;
   const uint32_t start = env.flow.functions[subprogram].start;
-  if (insn.imm == BPF_FUNC_timer_set_callback) {
+  if (insn.src_reg == 0 && insn.imm == BPF_FUNC_timer_set_callback) {
     // Runs by itself, at some time.
     env.is_async_callback[subprogram] = 1;
     StatePointer later = env.states.make();
@@ -249,11 +257,14 @@ Verdict apply_exit(Environment& env, uint32_t& next, bool& done) {
                   "BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed "
                   "region");
   }
-  if (now.lock_id == 0) {
-    if (Verdict v = require_nothing_held(env, "BPF_EXIT instruction in main prog")) return v;
+  constexpr std::string_view kExit = "BPF_EXIT instruction in main prog";
+  if (Verdict v = now.lock_id == 0 ? require_nothing_held(env, kExit)
+                                   : require_nothing_acquired(env, kExit)) {
+    return v;
   }
   if (now.depth() != 0) return leave_function(env, next);
   done = true;
+  if (now.frame().subprogram == 0 && stands_for_void(env)) return {};
   if (Verdict v = require_initialised(env, 0)) return v;
   const Function& function = env.flow.functions[now.frame().subprogram];
   if (now.frame().in_async_callback) {

@@ -7,6 +7,7 @@
 #include "vm/verifier/call.h"
 #include "vm/verifier/effects.h"
 #include "vm/verifier/function_calls.h"
+#include "vm/verifier/kernel_objects.h"
 #include "vm/verifier/precision.h"
 
 namespace xnic::vm::verifier {
@@ -24,6 +25,7 @@ Verdict Call::apply() {
   if (callback_ != nullptr) {
     if (Verdict v = call_back()) return v;
   }
+  if (given_ != 0) give_object();
   const Register second = env_.reg(2);
   if (new_dynptr_) begin_dynptr(env_, *new_dynptr_);
   for (uint32_t i = 0; i <= 5; ++i) env_.reg(i) = {};
@@ -62,7 +64,7 @@ Verdict Call::call_back() {
       return {};
     }
   }
-  return push_callback(env_, insn_, callback_->subprogram);
+  return push_callback(env_, insn_, callback_->target);
 }
 
 // NULL, or something that has to be given back.
@@ -94,6 +96,16 @@ Register Call::result(const Register& second) {
       }
       return r;
     }
+    case Returns::size_or_error: {
+      constexpr int64_t kMostErrors = 4095;
+      Register r = Register::unknown();
+      r.number.full.smin = -kMostErrors;
+      r.number.full.smax = static_cast<int64_t>(most_bytes_);
+      r.number.low.smin = static_cast<int32_t>(-kMostErrors);
+      r.number.low.smax = static_cast<int32_t>(most_bytes_);
+      r.number.sync();
+      return r;
+    }
     case Returns::none:
       return {};
     case Returns::iterated_int_or_null: {
@@ -103,7 +115,15 @@ Register Call::result(const Register& second) {
       r.id = env_.new_id();
       return r;
     }
+    case Returns::map_value: {
+      Register r = Register::pointer(Type::map_value);
+      r.map = map_;
+      r.map_id = map_id_;
+      if (map_->fields.has_spin_lock()) r.id = env_.new_id();
+      return r;
+    }
     case Returns::map_value_or_null: {
+      if (has_sockmap()) return acquired(Type::socket);
       Register r = Register::pointer(Type::map_value);
       r.map = map_;
       r.map_id = map_id_;
@@ -112,7 +132,19 @@ Register Call::result(const Register& second) {
       return r;
     }
     case Returns::kernel_object:
-      return Register::pointer(Type::kernel_object);
+      return kernel_object(struct_id_, Trust::untrusted);
+    case Returns::trusted_object: {
+      const bool is_context = helper_.object.empty();
+      return kernel_object(env_, is_context ? kernel_context_of(env_.spec.type) : helper_.object,
+                           Trust::trusted);
+    }
+    case Returns::object_or_null: {
+      Register r = kernel_object(env_, helper_.object, Trust::compatible);
+      r.maybe_null = true;
+      r.id = env_.new_id();
+      r.reference = reference_;
+      return r;
+    }
     case Returns::slice_or_null:
     case Returns::read_only_slice_or_null: {
       Register r = Register::pointer(Type::memory);
@@ -135,6 +167,12 @@ Register Call::result(const Register& second) {
       return same_socket(Type::tcp_socket, reference_);
     case Returns::listener_or_null:
       return same_socket(Type::socket, 0);
+    case Returns::new_object_or_null:
+    case Returns::same_object_or_null:
+    case Returns::kptr_or_null:
+    case Returns::taken_node_or_null:
+    case Returns::node_or_null:
+      return object_result();
     case Returns::record_or_null: {
       Register r = acquired(Type::record);
       r.extent = static_cast<int32_t>(second.number.bits.value);
@@ -150,6 +188,55 @@ Verdict apply_row(Environment& env, const bpf_insn& insn, const Helper& row) {
   return call.apply();
 }
 
+namespace {
+
+// Attach types of cgroup_sock_addr whose programs have no say in what a system call returns, or
+// cannot bind a socket.
+bool has_result_helpers(uint32_t attach_type, uint32_t helper) {
+  constexpr uint32_t kUnixReceive = 51;  // younger than linux/bpf.h of Debian 12
+  constexpr uint32_t kUnixNames[] = {52, 53};
+  switch (attach_type) {
+    case BPF_CGROUP_INET4_CONNECT:
+    case BPF_CGROUP_INET6_CONNECT:
+      return true;
+    case BPF_CGROUP_UDP4_RECVMSG:
+    case BPF_CGROUP_UDP6_RECVMSG:
+    case BPF_CGROUP_INET4_GETPEERNAME:
+    case BPF_CGROUP_INET6_GETPEERNAME:
+    case BPF_CGROUP_INET4_GETSOCKNAME:
+    case BPF_CGROUP_INET6_GETSOCKNAME:
+    case kUnixReceive:
+    case kUnixNames[0]:
+    case kUnixNames[1]:
+      return false;
+    default:
+      return helper != BPF_FUNC_bind;
+  }
+}
+
+// Helpers that a program's type has, but not where it is attached.
+bool is_out_of_place(const Environment& env, uint32_t helper) {
+  const uint32_t type = env.spec.type;
+  const uint32_t attach_type = env.spec.expected_attach_type;
+  switch (helper) {
+    case BPF_FUNC_get_retval:
+    case BPF_FUNC_set_retval:
+    case BPF_FUNC_bind:
+      return !has_result_helpers(attach_type, helper);
+    case BPF_FUNC_setsockopt:
+    case BPF_FUNC_getsockopt:
+      // TCP's congestion control must not start it anew while it ends.
+      return member_stood_for(env) == "release" ||
+             (type == BPF_PROG_TYPE_CGROUP_SOCKOPT && attach_type != BPF_CGROUP_SETSOCKOPT);
+    case BPF_FUNC_lwt_push_encap:
+      return type == BPF_PROG_TYPE_LWT_OUT || type == BPF_PROG_TYPE_LWT_SEG6LOCAL;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
 Verdict apply_helper_call(Environment& env, const bpf_insn& insn) {
   const auto id = static_cast<uint32_t>(insn.imm);
   const Helper* helper = find_helper(id, env.type.helper_set);
@@ -163,6 +250,17 @@ Verdict apply_helper_call(Environment& env, const bpf_insn& insn) {
   }
   if (env.now->lock_id != 0 && id != BPF_FUNC_spin_unlock) {
     return refuse(EINVAL, "function calls are not allowed while holding a lock");
+  }
+  if (id == BPF_FUNC_get_local_storage && !env.reg(2).is_null()) {
+    return refuse(EINVAL, "get_local_storage() doesn't support non-zero flags");
+  }
+  if (is_out_of_place(env, id)) {
+    return refuse(EINVAL, "program of this type cannot use helper {}#{}", helper->name, id);
+  }
+  const bool sleeps =
+      id == BPF_FUNC_copy_from_user || id == BPF_FUNC_copy_from_user_task || id == BPF_FUNC_sys_bpf;
+  if (sleeps && ((env.spec.flags & BPF_F_SLEEPABLE) == 0 || env.now->in_rcu)) {
+    return refuse(EINVAL, "helper call might sleep in a non-sleepable prog");
   }
   return apply_row(env, insn, *helper);
 }

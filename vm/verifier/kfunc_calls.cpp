@@ -7,7 +7,9 @@
 #include <cerrno>
 
 #include "vm/kfunc.h"
+#include "vm/verifier/foreign_kfuncs.h"
 #include "vm/verifier/helper_calls.h"
+#include "vm/verifier/local_objects.h"
 #include "vm/verifier/requirements.h"
 
 namespace xnic::vm::verifier {
@@ -28,6 +30,7 @@ Verdict apply_region(State& now, const Kfunc& kfunc) {
         return refuse(EINVAL, "unmatched rcu read unlock (kernel function {})", kfunc.row.name);
       }
       now.in_rcu = false;
+      end_rcu_section(now);
       return {};
     case Region::begins_no_preemption:
       ++now.no_preemption;
@@ -46,6 +49,9 @@ Verdict apply_region(State& now, const Kfunc& kfunc) {
 }  // namespace
 
 Verdict apply_kfunc_call(Environment& env, const bpf_insn& insn) {
+  if (is_foreign(insn)) {
+    return apply_foreign_kfunc(env, static_cast<uint32_t>(insn.imm & ~kForeignKfunc));
+  }
   const Kfunc* kfunc = find_kfunc(insn.imm, env.type.helper_set);
   if (kfunc == nullptr) {
     const Kfunc* other = find_kfunc(insn.imm);
@@ -53,9 +59,10 @@ Verdict apply_kfunc_call(Environment& env, const bpf_insn& insn) {
                   other == nullptr ? std::string_view("?") : other->row.name);
   }
   const Argument takes = kfunc->row.arguments[0];
-  const bool iterates = takes == Argument::new_iterator || takes == Argument::iterator ||
-                        takes == Argument::ended_iterator;
-  if (env.now->lock_id != 0 && !iterates) {
+  const bool goes_with_locks = takes == Argument::new_iterator || takes == Argument::iterator ||
+                               takes == Argument::ended_iterator || takes == Argument::list_head ||
+                               takes == Argument::rb_root || takes == Argument::counted_object;
+  if (env.now->lock_id != 0 && !goes_with_locks) {
     return refuse(EINVAL, "function calls are not allowed while holding a lock");
   }
   const Register& first = env.reg(1);

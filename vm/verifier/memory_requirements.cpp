@@ -7,8 +7,11 @@
 #include <cstddef>
 
 #include "vm/verifier/effects.h"
+#include "vm/verifier/kernel_objects.h"
+#include "vm/verifier/local_objects.h"
 #include "vm/verifier/precision.h"
 #include "vm/verifier/requirements.h"
+#include "vm/verifier/struct_access.h"
 
 namespace xnic::vm::verifier {
 namespace {
@@ -61,7 +64,7 @@ enum class By : uint8_t { instruction, helper };
 
 // What may be done with a pointer to an object of the kernel: an instruction may read it, or set
 // one that owns nothing to NULL. Linux also takes a pointer to the right type of object.
-Verdict require_kernel_pointer(Environment& env, const KernelPointer& field, const Register& r,
+Verdict require_kernel_pointer(Environment& env, const SpecialField& field, const Register& r,
                                int64_t offset, uint64_t size, By by) {
   if (by == By::helper) return refuse(EACCES, "kptr cannot be accessed indirectly by helper");
   if (!r.number.is_constant()) return refuse(EACCES, "kptr access cannot have variable offset");
@@ -69,13 +72,13 @@ Verdict require_kernel_pointer(Environment& env, const KernelPointer& field, con
   if (at != field.offset) {
     return refuse(EACCES, "kptr access misaligned expected={} off={}", field.offset, at);
   }
-  if (size != kKernelPointerBytes) return refuse(EACCES, "kptr access size must be BPF_DW");
+  if (size != field.size) return refuse(EACCES, "kptr access size must be BPF_DW");
   const bpf_insn& insn = env.insn();
   if (BPF_MODE(insn.code) != BPF_MEM) {
     return refuse(EACCES, "kptr in map can only be accessed using BPF_MEM instruction mode");
   }
   if (BPF_CLASS(insn.code) == BPF_LDX) return {};
-  if (field.kind != KernelPointer::Kind::untrusted) {
+  if (field.kind != SpecialField::Kind::untrusted_kptr) {
     return refuse(EACCES, "store to referenced kptr disallowed");
   }
   if (BPF_CLASS(insn.code) == BPF_ST) {
@@ -94,20 +97,15 @@ Verdict require_kernel_pointer(Environment& env, const KernelPointer& field, con
 // The kernel's own fields in a value are for its helpers.
 Verdict require_no_special_field(Environment& env, const Register& r, int64_t offset, uint64_t size,
                                  By by) {
-  const auto touches = [&](int32_t field, int32_t bytes) {
-    return field >= 0 && r.number.full.smin + offset < field + bytes &&
-           static_cast<uint64_t>(field) < r.number.full.umax + static_cast<uint64_t>(offset) + size;
-  };
-  for (const KernelPointer& field : env.kernel_pointers_in(r.map)) {
-    if (!touches(static_cast<int32_t>(field.offset), kKernelPointerBytes)) continue;
+  for (const SpecialField& field : r.map->fields.all()) {
+    const bool touches =
+        r.number.full.smin + offset < int64_t{field.offset} + field.size &&
+        uint64_t{field.offset} < r.number.full.umax + static_cast<uint64_t>(offset) + size;
+    if (!touches) continue;
+    if (!field.is_kptr()) {
+      return refuse(EACCES, "{} cannot be accessed directly by load/store", name_of(field.kind));
+    }
     if (Verdict v = require_kernel_pointer(env, field, r, offset, size, by)) return v;
-  }
-  const ValueFields& fields = r.map->fields;
-  if (touches(fields.spin_lock_offset(), sizeof(bpf_spin_lock))) {
-    return refuse(EACCES, "bpf_spin_lock cannot be accessed directly by load/store");
-  }
-  if (touches(fields.timer_offset(), sizeof(bpf_timer))) {
-    return refuse(EACCES, "bpf_timer cannot be accessed directly by load/store");
   }
   return {};
 }
@@ -140,16 +138,27 @@ Verdict require_packet(const Register& r, uint32_t number, int64_t offset, uint6
                 offset, size, number, r.id, offset, r.extent, number);
 }
 
+Verdict require_typed_argument(const Environment& env, int64_t offset, uint32_t size, bool write) {
+  const auto number = static_cast<size_t>(offset) / sizeof(uint64_t);
+  const bool is_there = offset >= 0 && offset % 8 == 0 && number < env.arguments.size() && !write;
+  if (is_there && (env.arguments[number].is_scalar() || size == sizeof(uint64_t))) return {};
+  return refuse(EACCES, "invalid bpf_context access off={} size={}", offset, size);
+}
+
 Verdict require_context(const Environment& env, const Register& r, uint32_t number, int64_t offset,
                         uint32_t size, Direction direction) {
+  if (env.type.context_is_memory) {
+    return require_in_region(r, number, offset, size, env.type.context_size, true, "context");
+  }
   if (Verdict v = require_unmodified(r, number)) return v;
   const bool write = direction == Direction::write;
+  if (env.type.has_typed_arguments) return require_typed_argument(env, offset, size, write);
   const ContextField* field = offset >= 0 && offset < env.type.context_size
                                   ? env.type.field_for(static_cast<uint32_t>(offset), size, write)
                                   : nullptr;
   const bool is_there =
-      field != nullptr &&
-      (env.type.has_field == nullptr || env.type.has_field(*field, env.spec.expected_attach_type));
+      field != nullptr && (env.type.has_field == nullptr ||
+                           env.type.has_field(*field, env.spec.expected_attach_type, write));
   if (is_there) return {};
   return refuse(EACCES, "invalid bpf_context access off={} size={}", offset, size);
 }
@@ -198,6 +207,27 @@ Verdict require_socket(const Register& r, uint32_t number, int64_t offset, uint3
   const bool is_there = r.type == Type::socket || (r.type == Type::socket_common && !is_of_full);
   if (fixed && is_there && is_socket_read(at, size)) return {};
   return refuse(EACCES, "R{} invalid {} access off={} size={}", number, type_name(r), offset, size);
+}
+
+// An object of the program is its own to write, but for the fields of the kernel.
+Verdict require_local_object(const Environment& env, const Register& r, uint32_t number,
+                             int64_t offset, uint32_t size) {
+  const std::string_view name = env.spec.btf->type_name(r.target);
+  if (offset < 0) {
+    return refuse(EACCES, "R{} is ptr_{} invalid negative access: off={}", number, name, offset);
+  }
+  if (!r.number.is_constant() || r.number.bits.value != 0) {
+    return refuse(EACCES, "R{} is ptr_{} invalid variable offset: off={}, var_off=({:#x}; {:#x})",
+                  number, name, offset, r.number.bits.value, r.number.bits.mask);
+  }
+  for (const SpecialField& field : fields_of(env, r).all()) {
+    if (offset < int64_t{field.offset} + field.size && field.offset < offset + size) {
+      return refuse(EACCES, "direct access to {} is disallowed", name_of(field.kind));
+    }
+  }
+  const auto field =
+      find_field(env.spec.btf->parsed(), r.target, static_cast<uint32_t>(offset), size, false);
+  return field ? Verdict{} : field.error();
 }
 
 }  // namespace
@@ -277,6 +307,13 @@ Verdict require_access(Environment& env, uint32_t base, int32_t offset, uint32_t
       return require_in_region(r, base, at, size, static_cast<uint64_t>(r.extent), false, "memory");
     case Type::context:
       return require_context(env, r, base, at, size, direction);
+    case Type::kernel_object:
+      return require_kernel_object(env, base, at, size, direction);
+    case Type::map:
+      return require_map_object(env, base, at, size, direction);
+    case Type::flow_keys:
+      if (at >= 0 && static_cast<uint64_t>(at) + size <= sizeof(bpf_flow_keys)) return {};
+      return refuse(EACCES, "invalid access to flow keys off={} size={}", at, size);
     case Type::stack:
       if (Verdict v = require_within_stack(env, base, offset, size, false)) return v;
       return write ? require_overwritable(env, base, offset, size) : Verdict{};
@@ -284,6 +321,8 @@ Verdict require_access(Environment& env, uint32_t base, int32_t offset, uint32_t
     case Type::packet_meta:
       if (write && env.type.packet_is_read_only) return refuse(EACCES, "cannot write into packet");
       return require_packet(r, base, at, size, false);
+    case Type::local_object:
+      return require_local_object(env, r, base, at, size);
     case Type::socket_common:
     case Type::socket:
     case Type::tcp_socket:
@@ -313,6 +352,12 @@ Verdict require_helper_access(Environment& env, uint32_t base, uint32_t size, Di
       }
       return require_in_region(r, base, r.offset, size, static_cast<uint64_t>(r.extent),
                                may_be_empty, "memory");
+    case Type::context:
+      if (env.type.context_is_memory) {
+        return require_in_region(r, base, r.offset, size, env.type.context_size, may_be_empty,
+                                 "context");
+      }
+      return refuse(EACCES, "R{} type={} expected=fp", base, type_name(r));
     case Type::stack:
       if (size == 0 && !may_be_empty) return refuse(EACCES, "invalid zero-sized read");
       return require_within_stack(env, base, 0, size, true);

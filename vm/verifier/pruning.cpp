@@ -35,8 +35,9 @@ class Ids {
 bool is_same_pointer(const Register& old, const Register& now) {
   return old.type == now.type && old.maybe_null == now.maybe_null &&
          old.read_only == now.read_only && old.offset == now.offset && old.extent == now.extent &&
-         old.map == now.map && old.map_id == now.map_id && old.subprogram == now.subprogram &&
-         old.dynptr == now.dynptr && old.dynptr_kind == now.dynptr_kind;
+         old.map == now.map && old.map_id == now.map_id && old.target == now.target &&
+         old.non_owning == now.non_owning && old.trust == now.trust && old.dynptr == now.dynptr &&
+         old.dynptr_kind == now.dynptr_kind;
 }
 
 bool is_exact(const Register& old, const Register& now, Ids& ids) {

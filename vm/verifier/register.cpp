@@ -40,8 +40,12 @@ std::string_view base_name(Type type) {
       return "func";
     case Type::dynptr:
       return "dynptr_ptr";
+    case Type::flow_keys:
+      return "flow_keys";
     case Type::kernel_object:
       return "untrusted_ptr";
+    case Type::local_object:
+      return "ptr_";
     case Type::socket_common:
       return "sock_common";
     case Type::socket:
@@ -107,6 +111,10 @@ void add_ranges(std::vector<std::string>& words, const Bounds& number) {
 bool Register::is_surely_not_null() const {
   if (maybe_null) return false;
   switch (type) {
+    case Type::local_object:
+      return reference != 0;
+    case Type::kernel_object:
+      return reference != 0 || trust == Trust::trusted;
     case Type::map_value:
     case Type::map_key:
     case Type::map:
@@ -123,6 +131,10 @@ bool Register::is_surely_not_null() const {
 
 std::string type_name(const Register& r) {
   // The name of the object's type would follow.
+  if (r.type == Type::local_object) {
+    return fmt::format("{}ptr_{}", r.trust == Trust::rcu ? "rcu_" : "",
+                       r.maybe_null ? "or_null_" : "");
+  }
   return fmt::format("{}{}{}{}", r.read_only ? "rdonly_" : "", base_name(r.type),
                      r.maybe_null ? "_or_null" : "", r.type == Type::kernel_object ? "_" : "");
 }

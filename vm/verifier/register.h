@@ -28,7 +28,9 @@ enum class Type : uint8_t {
   record,         // `extent` bytes of a ring buffer, which must be given back
   function,       // a callback
   dynptr,         // a dynptr that may not be written to; or, as a slot, a part of one
-  kernel_object,  // somewhere in an object of the kernel, of which nothing may be accessed
+  flow_keys,      // what a flow dissector has found
+  kernel_object,  // somewhere in an object of the kernel
+  local_object,   // in an object of the program
   socket_common,  // what all sockets have
   socket,         // a full socket
   tcp_socket,
@@ -37,6 +39,15 @@ enum class Type : uint8_t {
 // The extent of packet pointers that a comparison with data_end has put at or behind the end.
 inline constexpr int32_t kAtEnd = -1;
 inline constexpr int32_t kBeyondEnd = -2;
+
+// What Linux vouches for of a pointer to an object.
+enum class Trust : uint8_t {
+  untrusted,   // nothing: it may be read, and lead anywhere
+  compatible,  // nothing, and yet older helpers take it
+  rcu,         // that the object is there until the read-side section ends
+  trusted,     // that it is there while the program runs
+  elsewhere,   // memory of a user or of each CPU, which may not be read like this
+};
 
 // Everything that is known of one register. For a number, `number` is its value; for a pointer,
 // the part of its offset that `offset` does not hold.
@@ -48,14 +59,18 @@ struct Register {
   bool by_delta = false;         // a number: `offset` more than the others of the same id
   bool by_narrow_delta = false;  // the same, in 32 bits and zero-extended
   uint8_t frame = 0;             // of a stack pointer
+  Trust trust = Trust::untrusted;
   int32_t offset = 0;
-  int32_t extent = 0;       // bytes: proven of a packet, or the size of memory
-  uint32_t id = 0;          // equal ids: equal numbers, NULL together, same packet offset
-  uint32_t reference = 0;   // what must be released; 0: nothing
-  uint32_t map_id = 0;      // which inner map; 0 for a map that an instruction names
-  uint32_t subprogram = 0;  // of a function
+  int32_t extent = 0;      // bytes: proven of a packet, or the size of memory
+  uint32_t id = 0;         // equal ids: equal numbers, NULL together, same packet offset
+  uint32_t reference = 0;  // what must be released; 0: nothing
+  uint32_t map_id = 0;     // which inner map; 0 for a map that an instruction names
+  // Of a function, its number; of an object, the id of its struct in the types of the kernel or the
+  // program; 0: of none.
+  uint32_t target = 0;
   DynptrKind dynptr_kind = DynptrKind::none;
-  uint32_t dynptr = 0;  // its id; of memory: of the dynptr that led there
+  bool non_owning = false;  // of a local object: may be used while the lock is held
+  uint32_t dynptr = 0;      // its id; of memory: of the dynptr that led there
   const MapSpec* map = nullptr;
   Bounds number;
 

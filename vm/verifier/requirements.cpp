@@ -17,7 +17,7 @@ Verdict require_signed_load(const Environment& env, const bpf_insn& insn, uint32
   if (r.type != Type::context) return {};
   const ContextField* field =
       env.type.field_for(static_cast<uint32_t>(insn.off + r.offset), size, false);
-  if (field == nullptr || !field->pointer) return {};
+  if (field == nullptr || !field->is_address()) return {};
   return refuse(EACCES, "invalid bpf_context access off={} size={}", insn.off, size);
 }
 
@@ -32,7 +32,7 @@ Verdict require_atomic(Environment& env, const bpf_insn& insn, uint32_t size) {
   if (insn.imm == kLoadAcquire) {
     if (Verdict v = require_initialised(env, insn.src_reg)) return v;
     const Register& r = env.reg(insn.src_reg);
-    if (r.type == Type::context || r.is_packet() || r.is_socket()) {
+    if (r.type == Type::context || r.is_packet() || r.is_socket() || r.type == Type::flow_keys) {
       return refuse(EACCES, "BPF_ATOMIC loads from R{} {} is not allowed", uint32_t{insn.src_reg},
                     type_name(r));
     }
@@ -45,7 +45,7 @@ Verdict require_atomic(Environment& env, const bpf_insn& insn, uint32_t size) {
     if (Verdict v = require_initialised(env, 0)) return v;
   }
   const Register& r = env.reg(insn.dst_reg);
-  if (r.type == Type::context || r.is_packet() || r.is_socket()) {
+  if (r.type == Type::context || r.is_packet() || r.is_socket() || r.type == Type::flow_keys) {
     return refuse(EACCES, "BPF_ATOMIC stores into R{} {} is not allowed", uint32_t{insn.dst_reg},
                   type_name(r));
   }
@@ -72,6 +72,7 @@ Verdict require_pointer_arithmetic(Environment& env, const bpf_insn& insn, const
   }
   const bool adds_nothing = moved_by.is_null() && op.operation == BPF_ADD;
   const bool fixed = pointer.type == Type::packet_end || pointer.is_socket() ||
+                     (pointer.type == Type::flow_keys && !moved_by.number.is_constant()) ||
                      (pointer.type == Type::map && !adds_nothing);
   if (fixed) {
     return refuse(EACCES, "R{} pointer arithmetic on {} prohibited", target, type_name(pointer));
@@ -214,11 +215,8 @@ Verdict require_operands(Environment& env, const bpf_insn& insn) {
   }
 }
 
-Verdict require_nothing_held(const Environment& env, std::string_view what) {
+Verdict require_nothing_acquired(const Environment& env, std::string_view what) {
   const State& now = *env.now;
-  if (now.lock_id != 0) {
-    return refuse(EINVAL, "{} cannot be used inside bpf_spin_lock-ed region", what);
-  }
   const uint32_t callback = now.frame().in_callback ? now.depth() : 0;
   if (now.depth() != 0 && callback == 0) return {};
   for (const Reference& r : now.references) {
@@ -227,6 +225,16 @@ Verdict require_nothing_held(const Environment& env, std::string_view what) {
                   "Unreleased reference id={} alloc_insn={}\n{} would lead to reference leak", r.id,
                   r.acquired_at, what);
   }
+  return {};
+}
+
+Verdict require_nothing_held(const Environment& env, std::string_view what) {
+  const State& now = *env.now;
+  if (now.lock_id != 0) {
+    return refuse(EINVAL, "{} cannot be used inside bpf_spin_lock-ed region", what);
+  }
+  if (Verdict v = require_nothing_acquired(env, what)) return v;
+  if (now.depth() != 0 && !now.frame().in_callback) return {};
   if (now.in_rcu) {
     return refuse(EINVAL, "{} cannot be used inside bpf_rcu_read_lock-ed region", what);
   }

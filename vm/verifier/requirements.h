@@ -34,6 +34,8 @@ Verdict require_sane_offset(const Register& pointer, const Register& moved_by);
 Verdict require_operands(Environment& env, const bpf_insn& insn);
 
 // That nothing acquired is left when a path, or a callback, ends.
+Verdict require_nothing_acquired(const Environment& env, std::string_view what);
+// And no lock, no section.
 Verdict require_nothing_held(const Environment& env, std::string_view what);
 
 }  // namespace xnic::vm::verifier
