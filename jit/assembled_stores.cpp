@@ -125,15 +125,27 @@ uint32_t Translator::assembled_stores(uint32_t index) {
   if (!may_begin_stores(index)) return index;
   const bpf_insn& start = insns_[index];
   std::array<std::optional<Bytes>, vm::kRegisters> held{};
-  const bool has_value = !is_alu(start, BPF_MOV, false);
-  if (has_value) held[start.src_reg] = kValue;
+  if (!is_alu(start, BPF_MOV, false)) held[start.src_reg] = kValue;
+  uint32_t written = 0;  // registers
+  // What written registers that somebody wants behind an instruction are to be set to; nothing
+  // where one of them holds no constant.
+  using Constants = std::array<std::optional<uint64_t>, vm::kRegisters>;
+  const auto wanted_behind = [&](uint32_t at) -> std::optional<Constants> {
+    Constants wanted{};
+    for (uint32_t reg = 0; reg < vm::kRegisters; ++reg) {
+      if ((written >> reg & 1) == 0 || is_dead_behind(at, reg)) continue;
+      wanted[reg] = constant_of(held[reg]->data(), kBytes);
+      if (!wanted[reg]) return std::nullopt;
+    }
+    return wanted;
+  };
   std::optional<uint32_t> base;
   Stored stored;
-  uint32_t written = 0;
   uint32_t stores = 0;
+  // As far as it goes together.
   uint32_t best = index;
   Stored whole;
-  std::array<std::optional<uint64_t>, vm::kRegisters> left{};  // constants still wanted behind
+  Constants left{};
   for (uint32_t i = index; i == index || only_follows(i); ++i) {
     const bpf_insn& insn = insns_[i];
     const Opcode& op = vm::opcode(insn);
@@ -146,18 +158,11 @@ uint32_t Translator::assembled_stores(uint32_t index) {
       if (++stores == 1 || stored.bytes() == nullptr) continue;
       const bool is_number = constant_of(stored.bytes(), stored.size()) ||
                              order_of(stored.bytes(), stored.size()) != 0;
-      if (!is_number) continue;
-      std::array<std::optional<uint64_t>, vm::kRegisters> wanted{};
-      bool is_last = true;
-      for (uint32_t reg = 0; reg < vm::kRegisters; ++reg) {
-        if ((written >> reg & 1) == 0 || is_dead_behind(i, reg)) continue;
-        wanted[reg] = constant_of(held[reg]->data(), kBytes);
-        is_last = is_last && wanted[reg].has_value();
-      }
-      if (!is_last) continue;
+      const std::optional<Constants> wanted = is_number ? wanted_behind(i) : std::nullopt;
+      if (!wanted) continue;
       best = i + 1;
       whole = stored;
-      left = wanted;
+      left = *wanted;
       continue;
     }
     if (insn.dst_reg == base.value_or(vm::kRegisters)) break;

@@ -56,22 +56,27 @@ Encoder::Condition condition_of(uint8_t operation) {
   }
 }
 
-// Goes on at the next instruction, and has registers alone for operands.
-bool is_plain(Kind kind) {
-  switch (kind) {
-    case Kind::alu:
-    case Kind::negate:
-    case Kind::byte_swap:
-    case Kind::load:
-    case Kind::load_signed:
-    case Kind::store:
-    case Kind::store_immediate:
-    case Kind::atomic:
-      return true;
-    default:
-      return false;
+// By opcode: whether it goes on at the next instruction, and has registers alone for operands.
+constexpr std::array<bool, 256> kIsPlain = [] {
+  std::array<bool, 256> table{};
+  for (uint32_t code = 0; code < table.size(); ++code) {
+    switch (vm::opcode(static_cast<uint8_t>(code)).kind) {
+      case Kind::alu:
+      case Kind::negate:
+      case Kind::byte_swap:
+      case Kind::load:
+      case Kind::load_signed:
+      case Kind::store:
+      case Kind::store_immediate:
+      case Kind::atomic:
+        table[code] = true;
+        break;
+      default:
+        break;
+    }
   }
-}
+  return table;
+}();
 
 bool ends_block(Kind kind) {
   return vm::jumps(kind) || kind == Kind::exit || kind == Kind::call || kind == Kind::load_packet;
@@ -195,16 +200,17 @@ void Translator::survey(Function& function) {
   bool calls_c = false;
   if (annotates_) start_block(function.start);
   for (uint32_t i = function.start, end = function.end; i < end; ++i) {
-    const bpf_insn insn = insns[i];
-    const Kind kind = vm::opcode(insn).kind;
-    // The second half of ld_imm64 has no opcode.
-    if (kind == Kind::unknown || reached[i] == 0) continue;
-    registers |= 1u << insn.dst_reg;
+    if (reached[i] == 0) continue;
+    const bpf_insn& insn = insns[i];
     if (meets_context[i] != 0) calls_c = calls_c || asks_program_type(i);
-    if (is_plain(kind)) {
-      registers |= 1u << insn.src_reg;
+    if (kIsPlain[insn.code]) {
+      registers |= 1u << insn.dst_reg | 1u << insn.src_reg;
       continue;
     }
+    const Kind kind = vm::opcode(insn).kind;
+    // The second half of ld_imm64 has no opcode.
+    if (kind == Kind::unknown) continue;
+    registers |= 1u << insn.dst_reg;
     if (vm::jumps(kind)) {
       start_block(target(i));
       if (target(i) <= i) begins_loop_[target(i)] = 1;
