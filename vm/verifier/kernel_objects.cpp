@@ -148,6 +148,10 @@ bool is_percpu(const btf* types, uint32_t variable) {
   return std::ranges::find(variables, variable, &btf_var_secinfo::type) != variables.end();
 }
 
+ObjectOf owner_behind(const Register& r) {
+  return r.trust == Trust::untrusted ? ObjectOf::untrusted : ObjectOf::kernel;
+}
+
 // A program that runs here has pointers that lead nowhere.
 Verdict refuse_unreal(uint32_t number) {
   return refuse(EACCES, "R{} points to an object of the kernel, which does not exist here", number);
@@ -283,7 +287,7 @@ Verdict require_kernel_object(const Environment& env, uint32_t number, int64_t o
     return refuse(EACCES, "R{} invalid mem access '{}'", number, type_name(r));
   }
   const auto field = find_field(env.kernel_types.parsed(), r.target, static_cast<uint32_t>(offset),
-                                size, r.trust == Trust::untrusted);
+                                size, owner_behind(r));
   if (!field) return field.error();
   if (write && !may_write(env, r, *field)) return refuse(EACCES, "only read is supported");
   return {};
@@ -292,9 +296,8 @@ Verdict require_kernel_object(const Environment& env, uint32_t number, int64_t o
 Register loaded_from_kernel_object(Environment& env, const Register& base, int64_t offset,
                                    uint32_t size) {
   if (base.target == 0) return Register::unknown();
-  const auto field =
-      find_field(env.kernel_types.parsed(), base.target, static_cast<uint32_t>(offset), size,
-                 base.trust == Trust::untrusted);
+  const auto field = find_field(env.kernel_types.parsed(), base.target,
+                                static_cast<uint32_t>(offset), size, owner_behind(base));
   return field ? through(env, base, *field) : Register::unknown();
 }
 
@@ -311,8 +314,8 @@ Verdict require_map_object(const Environment& env, uint32_t number, int64_t offs
   }
   const uint32_t id = env.kernel_types.struct_id(name);
   if (id == 0) return refuse(EACCES, "R{} invalid mem access '{}'", number, type_name(r));
-  const auto field =
-      find_field(env.kernel_types.parsed(), id, static_cast<uint32_t>(offset), size, false);
+  const auto field = find_field(env.kernel_types.parsed(), id, static_cast<uint32_t>(offset), size,
+                                ObjectOf::kernel);
   return field ? Verdict{} : field.error();
 }
 
