@@ -55,8 +55,10 @@ Register through(Environment& env, const Register& base, const StructField& fiel
     return r;
   }
   if (base.trust == Trust::untrusted) return r;
+  // In a union there may be something else.
+  const Trust by_habit = field.in_union ? Trust::untrusted : Trust::compatible;
   if (!is_trusted(base) && base.trust != Trust::rcu) {
-    r.trust = Trust::compatible;
+    r.trust = by_habit;
     return r;
   }
   const auto safe = std::ranges::find_if(kSafeFields, [&](const SafeField& f) {
@@ -68,8 +70,9 @@ Register through(Environment& env, const Register& base, const StructField& fiel
     r.trust = safe->trust;
     r.maybe_null = safe->maybe_null;
   } else if (in_section) {
-    r.trust = field.tag == "rcu" ? Trust::rcu : Trust::compatible;
-    r.maybe_null = field.tag == "rcu";
+    const bool by_tag = field.tag == "rcu";
+    r.trust = by_tag && !field.in_union ? Trust::rcu : by_habit;
+    r.maybe_null = by_tag;
   }
   if (r.maybe_null) r.id = env.new_id();
   return r;
