@@ -7,23 +7,11 @@
 #include "vm/packet.h"
 
 namespace xnic::nic {
-namespace {
-
-constexpr uint32_t kVlanTag = 4;
 
 bool has_vlan_tag(std::span<const uint8_t> head) {
   if (head.size() < vm::kEthernetHeader) return false;
   const uint32_t type = static_cast<uint32_t>(head[12]) << 8 | head[13];
   return type == 0x8100 || type == 0x88a8;
-}
-
-}  // namespace
-
-FrameCheck check_frame(std::span<const uint8_t> head, uint32_t length, uint32_t mtu) {
-  if (length < vm::kEthernetHeader) return FrameCheck::runt;
-  if (mtu == 0) return FrameCheck::good;
-  const uint64_t limit = uint64_t{mtu} + vm::kEthernetHeader + (has_vlan_tag(head) ? kVlanTag : 0);
-  return length > limit ? FrameCheck::oversize : FrameCheck::good;
 }
 
 }  // namespace xnic::nic

@@ -6,6 +6,7 @@
 
 #include "nic/resource.h"
 #include "nic/time.h"
+#include "vm/packet.h"
 
 namespace xnic::nic {
 
@@ -21,9 +22,18 @@ enum class FrameCheck : uint8_t {
   oversize,  // payload longer than the MTU
 };
 
+// Whether a frame that begins so has a VLAN tag.
+bool has_vlan_tag(std::span<const uint8_t> head);
+
 // Whether a MAC takes a frame of `length` bytes that begins with `head`. `mtu` limits the bytes
 // behind the Ethernet header and one VLAN tag, as Linux counts it; 0 is no limit.
-FrameCheck check_frame(std::span<const uint8_t> head, uint32_t length, uint32_t mtu);
+inline FrameCheck check_frame(std::span<const uint8_t> head, uint32_t length, uint32_t mtu) {
+  if (length < vm::kEthernetHeader) return FrameCheck::runt;
+  const uint64_t limit = uint64_t{mtu} + vm::kEthernetHeader;
+  if (mtu == 0 || length <= limit) return FrameCheck::good;
+  return has_vlan_tag(head) && length <= limit + vm::kVlanTag ? FrameCheck::good
+                                                              : FrameCheck::oversize;
+}
 
 // One direction of a MAC: a wire that carries one frame at a time.
 class Mac {

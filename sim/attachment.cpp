@@ -146,7 +146,12 @@ class Attacher {
  public:
   Attacher(vm::Kernel& kernel, const AttachRequest& request)
       : kernel_(kernel),
-        options_{.btf_path = request.btf, .programs = wanted(request), .device = vm::kNicIfindex},
+        options_{.btf_path = request.btf,
+                 .programs = wanted(request),
+                 .device = vm::kNicIfindex,
+                 .keeps = request.keeps,
+                 .tried = request.tried},
+        replaces_(request.replaces),
         done_(kernel) {}
 
   Result<void> by_section(const std::string& path, const std::string& name) {
@@ -277,11 +282,14 @@ class Attacher {
                   path, program.name, interface.name, mtu, kLargestMtu);
     }
     hook_of(interface, hook).attach(program.program);
+    filled_.push_back(&hook_of(interface, hook));
     return {};
   }
 
   bool taken(const vm::Interface& interface, vm::HookPoint hook) {
-    return hook_of(interface, hook).single().program != nullptr;
+    const vm::Hook& there = hook_of(interface, hook);
+    const bool ours = std::ranges::find(filled_, &there) != filled_.end();
+    return ours || (!replaces_ && there.single().program != nullptr);
   }
 
   static tl::unexpected<Error> no_such_program(const vm::Object& object, const std::string& name) {
@@ -303,6 +311,8 @@ class Attacher {
 
   vm::Kernel& kernel_;
   vm::ObjectOptions options_;
+  bool replaces_;
+  std::vector<const vm::Hook*> filled_;  // by this request
   Attachments done_;
 };
 

@@ -78,9 +78,14 @@ void take_hop(const Header& header) {
 
 }  // namespace
 
+bool forwards(const vm::Network& network, uint32_t ifindex) {
+  const vm::Interface* device = network.by_index(ifindex);
+  return device != nullptr && (device->forwards_v4 || device->forwards_v6);
+}
+
 Forwarding forward(const vm::Network& network, vm::Packet& packet) {
   const vm::Interface* device = network.by_index(packet.ifindex);
-  if (device == nullptr || (!device->forwards_v4 && !device->forwards_v6)) return {};
+  if (!forwards(network, packet.ifindex)) return {};
   if (packet.skb.pkt_type != PACKET_HOST || packet.skb.vlan_present) return {};
   const bool v4 = packet.skb.protocol == __builtin_bswap16(ETH_P_IP);
   const bool v6 = packet.skb.protocol == __builtin_bswap16(ETH_P_IPV6);

@@ -18,6 +18,9 @@ struct Forwarding {
   uint32_t ifindex = 0;  // of Fate::sent: where it leaves
 };
 
+// Whether an interface forwards anything that comes in there.
+bool forwards(const vm::Network& network, uint32_t ifindex);
+
 // Forwards a packet that came in at packet.ifindex, if that interface forwards and the packet is
 // for another machine.
 Forwarding forward(const vm::Network& network, vm::Packet& packet);

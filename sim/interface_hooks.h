@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -40,6 +41,19 @@ class InterfaceHooks {
       if (entry.ifindex == ifindex) return entry.hooks;
     }
     return nullptr;
+  }
+  // Whether some program sees the hash that the NIC gives a packet: __sk_buff has it, and XDP
+  // programs that are bound to the device may ask for it.
+  bool see_rss_hashes() const {
+    const auto sees = [](const vm::Attached& one) {
+      return one.program != nullptr &&
+             (one.program->type() != BPF_PROG_TYPE_XDP || one.program->spec().ifindex != 0);
+    };
+    return std::ranges::any_of(entries_, [&](const Entry& entry) {
+      return std::ranges::any_of(*entry.hooks, [&](vm::Hook& hook) {
+        return sees(hook.single()) || std::ranges::any_of(hook.tcx().attached(), sees);
+      });
+    });
   }
   // By index.
   std::span<const Entry> all() const { return entries_; }

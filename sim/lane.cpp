@@ -12,6 +12,7 @@ namespace xnic::sim {
 
 Lane::Lane(InterfaceHooks hooks, const RunOptions& options, bool shares, bool wanted)
     : mtu_(options.mtu),
+      network_(*options.network),
       has_timers_(!shares),
       has_engine_(
           std::ranges::any_of(hooks.all(),
@@ -46,7 +47,7 @@ void Lane::enter(const traces::Frame& frame, const nic::Rss::Steering& steering,
 void Lane::prefetch(std::span<Journey* const> burst) {
   if (burst.empty()) return;
   const vm::Hook* hook = path_.first_xdp(burst.front()->packet.ifindex);
-  if (hook == nullptr) return;
+  if (hook == nullptr || !hook->prefetches()) return;
   waiting_.clear();
   for (Journey* journey : burst) {
     waiting_.push_back({&journey->packet, &environments_.of_queue(journey->outcome.queue)});
@@ -54,7 +55,7 @@ void Lane::prefetch(std::span<Journey* const> burst) {
   hook->prefetch(waiting_);
 }
 
-void Lane::run_one(Journey& journey) {
+void Lane::run_one(Journey& journey, Path::Arrivals& arrivals) {
   vm::Packet& packet = journey.packet;
   Outcome& outcome = journey.outcome;
   const nic::Picoseconds now = outcome.arrival_ps;
@@ -71,8 +72,7 @@ void Lane::run_one(Journey& journey) {
       Way card{packet, environments_.offload_of_queue(outcome.queue), outcome, now};
       goes_on = path_.offload(card);
     }
-    Way host{packet, environments_.of_queue(outcome.queue), outcome, now};
-    if (goes_on && path_.native(host)) path_.stack(host);
+    if (goes_on) arrivals.run(packet, environments_.of_queue(outcome.queue), outcome, now);
   }
   tally_.add(outcome);
 }

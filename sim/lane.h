@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -46,8 +47,11 @@ class Lane {
   template <class Ended>
   void run(std::span<Journey* const> burst, Ended ended) {
     prefetch(burst);
+    std::optional<Path::Arrivals> arrivals;
     for (Journey* journey : burst) {
-      run_one(*journey);
+      const uint32_t ifindex = journey->outcome.in_ifindex;
+      if (!arrivals || arrivals->ifindex() != ifindex) arrivals.emplace(path_, ifindex, network_);
+      run_one(*journey, *arrivals);
       ended(*journey);
     }
   }
@@ -55,9 +59,10 @@ class Lane {
 
  private:
   void prefetch(std::span<Journey* const> burst);
-  void run_one(Journey& journey);
+  void run_one(Journey& journey, Path::Arrivals& arrivals);
 
   uint32_t mtu_;
+  const vm::Network& network_;
   bool has_timers_;
   bool has_engine_;  // a program runs on the card
   Environments environments_;

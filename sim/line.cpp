@@ -1,5 +1,5 @@
-// What it leaves out: a cpumap's CPUs are numbers here, the packet stays on its thread.
-// Test: tests/sim/line_test.cpp.
+// What it leaves out: an sk_buff that a cpumap sends to another CPU stays on its thread.
+// Test: tests/sim/line_command_test.cpp.
 #include "sim/line.h"
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #include "nic/cycles.h"
 #include "nic/mac.h"
 #include "nic/rss.h"
+#include "sim/hand_over.h"
 #include "sim/hook_copies.h"
 #include "sim/path.h"
 
@@ -17,37 +18,8 @@ namespace {
 
 constexpr uint64_t kDrainNs = 20'000'000;  // how long what waits in ports is taken after the end
 
-// Frames that one thread leaves to another: one puts them in, one takes them out.
-class HandOver {
- public:
-  struct Item {
-    nic::PortFrame* frame;
-    size_t port;
-  };
-
-  // False when there is no room.
-  bool put(const Item& item) {
-    const uint64_t tail = tail_.load(std::memory_order_relaxed);
-    if (tail - head_.load(std::memory_order_acquire) == kItems) return false;
-    items_[tail % kItems] = item;
-    tail_.store(tail + 1, std::memory_order_release);
-    return true;
-  }
-  std::optional<Item> take() {
-    const uint64_t head = head_.load(std::memory_order_relaxed);
-    if (head == tail_.load(std::memory_order_acquire)) return std::nullopt;
-    const Item item = items_[head % kItems];
-    head_.store(head + 1, std::memory_order_release);
-    return item;
-  }
-
- private:
-  static constexpr uint64_t kItems = 2048;
-
-  std::array<Item, kItems> items_{};
-  alignas(64) std::atomic<uint64_t> head_ = 0;
-  alignas(64) std::atomic<uint64_t> tail_ = 0;
-};
+// How long a thread that runs a burst, or waits for its CPU, is waited for.
+constexpr auto kPatience = std::chrono::milliseconds(20);
 
 // A count as words, which it is made of.
 using Words = std::array<uint64_t, sizeof(LineCount) / sizeof(uint64_t)>;
@@ -106,8 +78,27 @@ class Line::Worker {
     if (thread_.joinable()) thread_.join();
   }
   LineCount count() const { return shared_.read(); }
+  // Of the programs that it runs; what it counted with those before is told.
+  uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+  // A frame whose flow is another thread's.
+  struct Spread {
+    nic::PortFrame* frame;
+    size_t port;
+  };
+  // A packet that a cpumap sends to another CPU, in its frame's memory.
+  struct ForCpu {
+    std::unique_ptr<vm::Packet> packet;
+    nic::PortFrame* frame;
+    size_t port;
+    vm::RedirectEntry entry;
+  };
+  // What threads leave to this one.
+  struct Inbox {
+    HandOver<Spread> spread;
+    HandOver<ForCpu> for_cpu;
+  };
   // Called by other threads.
-  HandOver& from(size_t thread) { return *inbox_[thread]; }
+  Inbox& from(size_t thread) { return *inbox_[thread]; }
 
  private:
   // A receive queue that this thread polls.
@@ -122,10 +113,27 @@ class Line::Worker {
   void take_programs();
   bool finished() const;
   bool poll(Source& source);
-  bool take_handed_over();
+  bool take_spread();
+  bool take_for_cpu();
   void spread(const Source& source, std::span<nic::PortFrame* const> frames);
   void run(size_t port, uint32_t queue, std::span<nic::PortFrame* const> frames);
-  void finish(size_t port, nic::PortFrame* frame, vm::Packet& packet, const Outcome& outcome);
+  // Frames of a burst that stay here; of which port they are.
+  struct Ended {
+    explicit Ended(size_t of) : port(of) {}
+
+    size_t port;
+    size_t count = 0;
+    std::array<nic::PortFrame*, kMostBurst> frames;
+  };
+  void free(const Ended& ended);
+  void prefetch(uint32_t ifindex, size_t packets);
+  // Whether another thread is the CPU that the packet at hand is to go to: each that a cpumap may
+  // have is one.
+  bool is_for_thread(const vm::Redirect& redirect);
+  void send_to_cpu(Ended& ended, nic::PortFrame* frame, std::unique_ptr<vm::Packet>& packet,
+                   Outcome& outcome);
+  // Counts the end of a packet's way. The frame goes on to where the packet goes.
+  void finish(Ended& ended, nic::PortFrame* frame, vm::Packet& packet, Outcome& outcome);
   void flush();
   uint64_t now_ns() const {
     return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -136,17 +144,17 @@ class Line::Worker {
   Line& line_;
   uint32_t number_;
   std::vector<Source> sources_;
-  std::vector<std::unique_ptr<HandOver>> inbox_;  // by sending thread
+  std::vector<std::unique_ptr<Inbox>> inbox_;  // by sending thread
   Environments environments_;
   std::optional<HookCopies> hooks_;
   std::optional<Path> path_;
+  std::atomic<uint64_t> generation_ = 0;
+  bool hashes_ = false;  // programs see the RSS hash of packets
   nic::Rss rss_;
 
-  std::array<vm::Packet, kMostBurst> packets_;
-  std::array<Outcome, kMostBurst> outcomes_;
-  std::vector<vm::Hook::Waiting> waiting_;
-  std::vector<nic::PortFrame*> finished_;
-  std::vector<bool> sends_;  // by port: something waits
+  std::array<std::unique_ptr<vm::Packet>, kMostBurst> packets_;
+  std::optional<vm::Redirect> to_cpu_;  // where the packet at hand goes, if another thread takes it
+  std::vector<bool> sends_;             // by port: something waits
   LineCount counted_;
   SharedCount shared_;
   std::jthread thread_;
@@ -167,15 +175,26 @@ Line::Worker::Worker(Line& line, uint32_t thread)
       sources_.push_back({.port = port, .queue = queue, .spreads = spreads});
     }
   }
-  for (uint32_t i = 0; i < threads; ++i) inbox_.push_back(std::make_unique<HandOver>());
+  for (uint32_t i = 0; i < threads; ++i) inbox_.push_back(std::make_unique<Inbox>());
+  for (auto& packet : packets_) packet = std::make_unique<vm::Packet>();
 }
 
 void Line::Worker::take_programs() {
-  const std::lock_guard lock(line_.hooks_mutex_);
+  // While somebody loads others, those that are there go on.
+  std::unique_lock lock(line_.hooks_mutex_, std::defer_lock);
+  if (!hooks_) {
+    lock.lock();
+  } else if (!lock.try_lock()) {
+    return;
+  }
+  const uint64_t generation = line_.generation_.load(std::memory_order_relaxed);
+  if (hooks_) hooks_->report();
   hooks_.emplace(line_.hooks_);
+  hashes_ = line_.hooks_.see_rss_hashes();
   path_.emplace(hooks_->hooks(), PathCosts());
   path_->set_keeps_events(false);
   path_->set_socket_received(line_.options_.run.socket_received);
+  path_->set_cpu_takes([this](const vm::Redirect& redirect) { return is_for_thread(redirect); });
   path_->set_copy_sent([this](const vm::Packet& packet, uint32_t ifindex, nic::Picoseconds) {
     const auto port = line_.port_of_ifindex_[ifindex];
     if (!port) return;
@@ -188,6 +207,7 @@ void Line::Worker::take_programs() {
     out.send(number_, frame, packet);
     sends_[*port] = true;
   });
+  generation_.store(generation, std::memory_order_release);
 }
 
 void Line::Worker::work() {
@@ -196,11 +216,16 @@ void Line::Worker::work() {
     if (!line_.error_) line_.error_ = entered.error();
     line_.stopping_ = true;
   }
-  take_programs();
   uint64_t drain_until = UINT64_MAX;
   bool polls = true;
+  bool hands_over = true;
   for (uint64_t before = nic::cycles_now();;) {
-    bool any = take_handed_over();
+    if (line_.generation_.load(std::memory_order_acquire) !=
+        generation_.load(std::memory_order_relaxed)) {
+      take_programs();
+    }
+    bool any = take_spread();
+    any = take_for_cpu() || any;
     if (polls) {
       for (Source& source : sources_) any = poll(source) || any;
     }
@@ -220,14 +245,19 @@ void Line::Worker::work() {
         polls = false;
         line_.polling_.fetch_sub(1, std::memory_order_release);
       }
-    } else if (!any && line_.polling_.load(std::memory_order_acquire) == 0) {
-      // Nobody leaves frames to this thread any more.
-      while (take_handed_over()) flush();
+    } else if (hands_over && !any && line_.polling_.load(std::memory_order_acquire) == 0) {
+      // Nobody spreads frames any more.
+      while (take_spread()) flush();
+      hands_over = false;
+      line_.handing_over_.fetch_sub(1, std::memory_order_release);
+    } else if (!any && line_.handing_over_.load(std::memory_order_acquire) == 0) {
+      // Nobody leaves anything to this thread any more.
+      while (take_for_cpu()) flush();
       break;
     }
   }
   shared_.publish(counted_);
-  {
+  if (hooks_) {
     const std::lock_guard lock(line_.hooks_mutex_);
     hooks_->report();
   }
@@ -282,14 +312,14 @@ void Line::Worker::spread(const Source& source, std::span<nic::PortFrame* const>
       continue;
     }
     // The other thread is slower than this one: waiting for it keeps all frames.
-    while (!line_.workers_[thread]->from(number_).put({frame, source.port})) {
-      if (!take_handed_over()) std::this_thread::yield();
+    while (!line_.workers_[thread]->from(number_).spread.put({frame, source.port})) {
+      if (!take_spread()) std::this_thread::yield();
     }
   }
   run(source.port, number_, std::span<nic::PortFrame* const>(own).first(count));
 }
 
-bool Line::Worker::take_handed_over() {
+bool Line::Worker::take_spread() {
   bool any = false;
   for (const auto& inbox : inbox_) {
     std::array<nic::PortFrame*, kMostBurst> frames;
@@ -299,7 +329,7 @@ bool Line::Worker::take_handed_over() {
       run(port, number_, std::span<nic::PortFrame* const>(frames).first(std::exchange(count, 0)));
     };
     for (size_t i = 0; i < kMostBurst; ++i) {
-      const auto item = inbox->take();
+      const auto item = inbox->spread.take();
       if (!item) break;
       any = true;
       if (item->port != port && count != 0) run_them();
@@ -311,80 +341,136 @@ bool Line::Worker::take_handed_over() {
   return any;
 }
 
+bool Line::Worker::take_for_cpu() {
+  bool any = false;
+  Outcome outcome;
+  for (const auto& inbox : inbox_) {
+    for (size_t i = 0; i < kMostBurst; ++i) {
+      auto item = inbox->for_cpu.take();
+      if (!item) break;
+      any = true;
+      vm::Packet& packet = *item->packet;
+      outcome.packet_id = packet.id;
+      outcome.queue = packet.rx_queue_index;
+      outcome.in_ifindex = packet.ingress_ifindex;
+      const uint64_t now_ps = now_ns() * nic::kPicosecondsPerNanosecond;
+      Way way{packet, environments_.cores[number_], outcome, now_ps};
+      path_->arrive_at_cpu(way, item->entry);
+      Ended ended(item->port);
+      finish(ended, item->frame, packet, outcome);
+      free(ended);
+    }
+  }
+  return any;
+}
+
+bool Line::Worker::is_for_thread(const vm::Redirect& redirect) {
+  if (redirect.key == number_) return false;
+  to_cpu_ = redirect;
+  return true;
+}
+
+void Line::Worker::send_to_cpu(Ended& ended, nic::PortFrame* frame,
+                               std::unique_ptr<vm::Packet>& packet, Outcome& outcome) {
+  const vm::Redirect to = *std::exchange(to_cpu_, std::nullopt);
+  auto& queue = line_.workers_[to.key]->from(number_).for_cpu;
+  ForCpu item{std::move(packet), frame, ended.port, to.entry};
+  if (queue.put(std::move(item), to.entry.queue_size)) {
+    packet = std::make_unique<vm::Packet>();
+    return;
+  }
+  packet = std::move(item.packet);
+  drop(outcome, DropReason::cpumap_full, outcome.end_ps);
+  finish(ended, frame, *packet, outcome);
+}
+
+void Line::Worker::free(const Ended& ended) {
+  if (ended.count == 0) return;
+  line_.options_.ports[ended.port].port->free(
+      std::span<nic::PortFrame* const>(ended.frames).first(ended.count));
+}
+
 void Line::Worker::run(size_t port, uint32_t queue, std::span<nic::PortFrame* const> frames) {
   if (frames.empty()) return;
   nic::Port& from = *line_.options_.ports[port].port;
   const uint32_t ifindex = line_.options_.ports[port].ifindex;
   std::array<vm::Packet*, kMostBurst> packets;
-  for (size_t i = 0; i < frames.size(); ++i) packets[i] = &packets_[i];
+  for (size_t i = 0; i < frames.size(); ++i) packets[i] = packets_[i].get();
   from.wrap(frames, std::span<vm::Packet* const>(packets).first(frames.size()));
   const uint64_t now = now_ns();
+  const uint64_t now_ps = now * nic::kPicosecondsPerNanosecond;
   environments_.run_timers(now);
   vm::Environment& environment = environments_.cores[number_];
-  waiting_.clear();
   for (size_t i = 0; i < frames.size(); ++i) {
-    vm::Packet& packet = packets_[i];
+    vm::Packet& packet = *packets_[i];
     packet.id = counted_.received + i + 1;
     packet.ifindex = packet.ingress_ifindex = ifindex;
-    if (line_.options_.hashes && packet.rx_hash_type == 0) rss_.steer(packet);
+    if (hashes_ && packet.rx_hash_type == 0) rss_.steer(packet);
     packet.rx_queue_index = queue;
     if (!packet.rx_timestamp_ns) packet.rx_timestamp_ns = now;
-    waiting_.push_back({&packet, &environment});
   }
-  if (const vm::Hook* hook = path_->first_xdp(ifindex)) hook->prefetch(waiting_);
-  finished_.clear();
+  prefetch(ifindex, frames.size());
+  Path::Arrivals arrivals(*path_, ifindex, *environment.network);
+  Ended ended(port);
+  Outcome outcome;
+  outcome.queue = queue;
+  outcome.in_ifindex = ifindex;
   for (size_t i = 0; i < frames.size(); ++i) {
-    vm::Packet& packet = packets_[i];
-    Outcome& outcome = outcomes_[i];
+    vm::Packet& packet = *packets_[i];
     counted_.received_bytes += packet.length();
-    const uint64_t now_ps = now * nic::kPicosecondsPerNanosecond;
     outcome.packet_id = packet.id;
-    outcome.queue = queue;
-    outcome.in_ifindex = ifindex;
-    outcome.out_ifindex = 0;
-    outcome.end = End::delivered;
-    outcome.reason = DropReason::none;
-    outcome.copies = {};
     const auto check = nic::check_frame(packet.linear(), packet.length(), line_.options_.run.mtu);
-    if (check != nic::FrameCheck::good) {
+    if (check == nic::FrameCheck::good) {
+      arrivals.run(packet, environment, outcome, now_ps);
+    } else {
       drop(outcome, check == nic::FrameCheck::runt ? DropReason::runt : DropReason::oversize,
            now_ps);
-    } else {
-      Way way{packet, environment, outcome, now_ps};
-      if (path_->native(way)) path_->stack(way);
     }
-    finish(port, frames[i], packet, outcome);
+    if (to_cpu_) {
+      send_to_cpu(ended, frames[i], packets_[i], outcome);
+    } else {
+      finish(ended, frames[i], packet, outcome);
+    }
   }
   counted_.received += frames.size();
-  if (!finished_.empty()) from.free(finished_);
+  free(ended);
 }
 
-void Line::Worker::finish(size_t port, nic::PortFrame* frame, vm::Packet& packet,
-                          const Outcome& outcome) {
-  for (size_t i = 0; i < kEnds; ++i) counted_.copies[i] += outcome.copies[i];
+// What the first XDP program will look up, where it has a prologue.
+void Line::Worker::prefetch(uint32_t ifindex, size_t packets) {
+  const vm::Hook* hook = path_->first_xdp(ifindex);
+  if (hook == nullptr || !hook->prefetches()) return;
+  std::array<vm::Hook::Waiting, kMostBurst> waiting;
+  for (size_t i = 0; i < packets; ++i) {
+    waiting[i] = {packets_[i].get(), &environments_.cores[number_]};
+  }
+  hook->prefetch(std::span(waiting).first(packets));
+}
+
+void Line::Worker::finish(Ended& ended, nic::PortFrame* frame, vm::Packet& packet,
+                          Outcome& outcome) {
   if (outcome.end == End::delivered) {
     ++counted_.delivered;
-    finished_.push_back(frame);
-    return;
-  }
-  if (outcome.end == End::dropped) {
+    ended.frames[ended.count++] = frame;
+  } else if (outcome.end == End::dropped) {
     ++counted_.drops[static_cast<size_t>(outcome.reason)];
-    finished_.push_back(frame);
-    return;
+    ended.frames[ended.count++] = frame;
+  } else {
+    const uint32_t own_ifindex = line_.options_.ports[ended.port].ifindex;
+    const auto out = outcome.out_ifindex == own_ifindex
+                         ? std::optional(ended.port)
+                         : line_.port_of_ifindex_[outcome.out_ifindex];
+    if (out) {
+      ++counted_.transmitted;
+      counted_.transmitted_bytes += packet.length();
+      line_.options_.ports[*out].port->send(number_, frame, packet);
+      sends_[*out] = true;
+    } else {
+      ++counted_.drops[static_cast<size_t>(DropReason::no_port)];
+      ended.frames[ended.count++] = frame;
+    }
   }
-  const uint32_t out_ifindex = outcome.out_ifindex;
-  const uint32_t own_ifindex = line_.options_.ports[port].ifindex;
-  const auto out =
-      out_ifindex == own_ifindex ? std::optional(port) : line_.port_of_ifindex_[out_ifindex];
-  if (!out) {
-    ++counted_.drops[static_cast<size_t>(DropReason::no_port)];
-    finished_.push_back(frame);
-    return;
-  }
-  ++counted_.transmitted;
-  counted_.transmitted_bytes += packet.length();
-  line_.options_.ports[*out].port->send(number_, frame, packet);
-  sends_[*out] = true;
+  for (size_t i = 0; i < kEnds; ++i) counted_.copies[i] += std::exchange(outcome.copies[i], 0);
 }
 
 void Line::Worker::flush() {
@@ -419,7 +505,7 @@ Line::~Line() { static_cast<void>(stop()); }
 
 void Line::start() {
   started_ = std::chrono::steady_clock::now();
-  at_work_ = polling_ = static_cast<uint32_t>(workers_.size());
+  at_work_ = polling_ = handing_over_ = static_cast<uint32_t>(workers_.size());
   for (const auto& worker : workers_) worker->start();
 }
 
@@ -429,6 +515,26 @@ Result<void> Line::stop() {
   if (ended_ns_ == 0) ended_ns_ = elapsed_ns();
   if (error_) return tl::unexpected(*error_);
   return {};
+}
+
+std::map<std::string_view, uint64_t> Line::verdicts() {
+  change([] {});
+  const uint64_t asked = generation_.load(std::memory_order_relaxed);
+  const auto told = [&] {
+    return !running() || std::ranges::all_of(workers_, [&](const std::unique_ptr<Worker>& worker) {
+      return worker->generation() >= asked;
+    });
+  };
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  while (!told() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  const std::lock_guard lock(hooks_mutex_);
+  std::map<std::string_view, uint64_t> sums;
+  for (const InterfaceHooks::Entry& interface : hooks_.all()) {
+    for (const vm::Hook& hook : *interface.hooks) {
+      for (const auto& [verdict, count] : hook.statistics().verdicts) sums[verdict] += count;
+    }
+  }
+  return sums;
 }
 
 LineCount Line::count(size_t thread) const { return workers_[thread]->count(); }

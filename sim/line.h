@@ -4,9 +4,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -29,7 +31,6 @@ struct LineOptions {
   std::vector<int> cpus;          // of the threads, one each; negative: anywhere
   uint32_t burst = 32;            // frames that a queue is asked for at a time, at most kMostBurst
   uint64_t packets = UINT64_MAX;  // so many are received at most
-  bool hashes = false;            // programs look at the RSS hash of packets
 };
 
 // What a thread, or all of them, did so far.
@@ -63,6 +64,14 @@ class Line {
   Line& operator=(const Line&) = delete;
 
   void start();
+  // Changes the programs at the hooks, which may take its time: each thread runs the new ones from
+  // its next burst on. Until then the old ones stay.
+  template <class Change>
+  void change(Change change_hooks) {
+    const std::lock_guard lock(hooks_mutex_);
+    change_hooks();
+    generation_.fetch_add(1, std::memory_order_release);
+  }
   // False once all threads have ended by themselves: by the limit of packets, or because all ports
   // read files and those are at their ends.
   bool running() const { return at_work_.load(std::memory_order_acquire) != 0; }
@@ -71,6 +80,9 @@ class Line {
   Result<void> stop();
 
   size_t threads() const { return options_.cpus.size(); }
+  // How often programs gave which verdict, by its name. Asks the threads, which tell what they
+  // counted before their next burst; one that does not get to it within 20 ms tells the next time.
+  std::map<std::string_view, uint64_t> verdicts();
   LineCount count(size_t thread) const;
   LineCount count() const;  // of all threads
   uint64_t elapsed_ns() const;
@@ -87,10 +99,12 @@ class Line {
   std::vector<std::unique_ptr<Worker>> workers_;
 
   std::mutex hooks_mutex_;
+  std::atomic<uint64_t> generation_ = 1;
   std::atomic<bool> stopping_ = false;
   std::atomic<uint32_t> at_work_ = 0;
-  std::atomic<uint32_t> polling_ = 0;  // threads that still take frames from ports
-  std::atomic<int64_t> packets_left_;  // to be asked for
+  std::atomic<uint32_t> polling_ = 0;       // threads that still take frames from ports
+  std::atomic<uint32_t> handing_over_ = 0;  // and those that still run what others spread
+  std::atomic<int64_t> packets_left_;       // to be asked for
   std::atomic<uint64_t> packets_taken_ = 0;
   std::chrono::steady_clock::time_point started_;
   uint64_t ended_ns_ = 0;

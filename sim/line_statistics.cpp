@@ -40,6 +40,12 @@ LineSpan LineWatch::look() {
     span.threads.push_back(count.since(before_[i]));
     before_[i] = count;
   }
+  const auto verdicts = line_.verdicts();
+  for (const auto& [verdict, count] : verdicts) {
+    const uint64_t fresh = count - verdicts_before_[verdict];
+    if (fresh != 0) span.verdicts[verdict] = fresh;
+  }
+  verdicts_before_ = verdicts;
   then_ns_ = now;
   return span;
 }
@@ -59,6 +65,13 @@ Json to_json(const LineCount& count, double seconds) {
           {"packets_per_second", per_second(count.received, seconds)},
           {"cycles_per_packet", cycles_a_packet(count)},
           {"idle_share", idle_share(count)}};
+}
+
+Json to_json(const LineSpan& span) {
+  Json json = to_json(span.all(), span.seconds);
+  json["verdicts"] = Json::object();
+  for (const auto& [verdict, count] : span.verdicts) json["verdicts"][std::string(verdict)] = count;
+  return json;
 }
 
 Json to_json(const nic::Port& port) {
@@ -86,6 +99,9 @@ std::string to_line(const LineSpan& span) {
       fmt::format("{:.3f} Mpps in, {:.3f} Gb/s; {:.3f} out, {:.3f} delivered, {:.3f} dropped",
                   mega(all.received), mega(all.received_bytes) * 8 / 1000, mega(all.transmitted),
                   mega(all.delivered), mega(all.dropped()));
+  for (const auto& [verdict, count] : span.verdicts) {
+    text += fmt::format("; {} {:.3f}", verdict, mega(count));
+  }
   for (size_t i = 0; i < span.threads.size(); ++i) {
     text += fmt::format("; thread {}: {:.0f} cycles a packet, {:.0f} % idle", i,
                         cycles_a_packet(span.threads[i]), 100 * idle_share(span.threads[i]));

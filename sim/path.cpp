@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "sim/forward.h"
+#include "sim/redirect.h"
 
 namespace xnic::sim {
 namespace {
@@ -46,6 +47,11 @@ bool looks_at_packet(const vm::Program& program) {
 void build_skb(Way& way) {
   way.packet.skb.queue_mapping = way.packet.rx_queue_index + 1;
   way.packet.skb.hash = way.packet.rx_hash;
+  if (way.packet.rx_vlan) {
+    way.packet.skb.vlan_present = true;
+    way.packet.skb.vlan_proto = way.packet.rx_vlan->protocol;
+    way.packet.skb.vlan_tci = way.packet.rx_vlan->tci;
+  }
   way.built = true;
 }
 
@@ -53,9 +59,7 @@ void build_skb(Way& way) {
 
 void end(Way& way, End how) {
   leave_cpu(way);
-  way.outcome.end = how;
-  way.outcome.reason = DropReason::none;
-  way.outcome.end_ps = way.now;
+  end(way.outcome, how, way.now);
 }
 
 void drop(Way& way, DropReason reason) {
@@ -104,12 +108,6 @@ void enter(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome, uin
   outcome.copies = {};
 }
 
-void drop(Outcome& outcome, DropReason reason, nic::Picoseconds now) {
-  outcome.end = End::dropped;
-  outcome.reason = reason;
-  outcome.end_ps = now;
-}
-
 const vm::Hook* Path::first_xdp(uint32_t ifindex) const {
   for (const auto point :
        {vm::HookPoint::xdp_offload, vm::HookPoint::xdp_native, vm::HookPoint::xdp_generic}) {
@@ -133,7 +131,7 @@ vm::HookResult Path::run(Way& way, vm::Hook& hook, vm::Invocation& invocation) {
           way.now += time.computes + time.waits;
         }
         if (keeps_events_) {
-          way.outcome.events.push_back({hook.point(), &program, one, way.now, ifindex, way.copy});
+          way.outcome.events.push_back({hook.point(), &program, one, way.now, ifindex, false});
         }
         set_clock();
       });
@@ -145,8 +143,12 @@ Path::Next Path::xdp(Way& way, vm::HookPoint point) {
   vm::Hook* hook = hook_at(point, way.packet.ifindex);
   if (hook == nullptr) return Next::on;
   vm::Invocation invocation(way.packet, way.environment);
-  const vm::HookResult result = run(way, *hook, invocation);
-  switch (result.action) {
+  return after_xdp(way, point, run(way, *hook, invocation).action, invocation.redirect);
+}
+
+Path::Next Path::after_xdp(Way& way, vm::HookPoint point, vm::Action action,
+                           const vm::Redirect& redirect) {
+  switch (action) {
     case vm::Action::pass:
       if (point == vm::HookPoint::xdp_native) way.now += costs_.xdp_pass;
       return Next::on;
@@ -162,9 +164,34 @@ Path::Next Path::xdp(Way& way, vm::HookPoint point) {
       return send(way, way.packet.ifindex);
     case vm::Action::redirect:
       way.now += costs_.xdp_redirect;
-      return xdp_redirected(way, invocation.redirect);
+      return xdp_redirected(way, redirect);
   }
   return Next::on;
+}
+
+Path::Arrivals::Arrivals(Path& path, uint32_t ifindex, const vm::Network& network)
+    : path_(path),
+      ifindex_(ifindex),
+      leaves_(other_end(network, ifindex) == 0),
+      ends_(!path.attached(vm::HookPoint::xdp_generic, ifindex) &&
+            !path.attached(vm::HookPoint::tc_ingress, ifindex) && !forwards(network, ifindex)) {
+  vm::Hook* hook = path.hook_at(vm::HookPoint::xdp_native, ifindex);
+  // Events, and time that programs take, are kept for each run of a hook.
+  const bool plain = !path.keeps_events_ && path.costs_ == PathCosts();
+  if (hook != nullptr && plain) xdp_ = hook->single_xdp();
+}
+
+void Path::run_slowly(vm::Packet& packet, vm::Environment& environment, Outcome& outcome,
+                      nic::Picoseconds now) {
+  Way way{packet, environment, outcome, now};
+  if (native(way)) stack(way);
+}
+
+void Path::go_on_slowly(vm::Invocation& invocation, vm::Action action, Outcome& outcome,
+                        nic::Picoseconds now) {
+  Way way{invocation.packet, invocation.environment, outcome, now};
+  const Next next = after_xdp(way, vm::HookPoint::xdp_native, action, invocation.redirect);
+  if (next != Next::ended) stack(way);
 }
 
 bool Path::offload(Way& way) {

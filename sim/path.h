@@ -34,6 +34,8 @@ struct PathCosts {
   nic::Picoseconds free_skb = 0;
   nic::Picoseconds forward = 0;
   std::shared_ptr<const nic::CoreModel> core = nullptr;  // which runs programs, if it is a model's
+
+  bool operator==(const PathCosts&) const = default;
 };
 PathCosts host_costs(const nic::NicProfile& profile);
 PathCosts offload_costs(const nic::NicProfile& profile);
@@ -46,7 +48,6 @@ struct Way {
   nic::Picoseconds now = 0;
   // Where a cpumap took the packet from another CPU: which, until its way ends.
   std::optional<uint32_t> came_from_cpu{};
-  bool copy = false;          // beside the packet that the outcome's id names
   bool in_card = false;       // at xdp.offload
   bool built = false;         // it is an sk_buff
   bool redirected = false;    // a tc program sent it, and generic XDP leaves it alone
@@ -64,7 +65,17 @@ void enter(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome,
 void end(Way& way, End how);
 void drop(Way& way, DropReason reason);
 // A packet's way ends here for this reason, at `now`.
-void drop(Outcome& outcome, DropReason reason, nic::Picoseconds now);
+inline void drop(Outcome& outcome, DropReason reason, nic::Picoseconds now) {
+  outcome.end = End::dropped;
+  outcome.reason = reason;
+  outcome.end_ps = now;
+}
+// The same for one that is delivered or transmitted.
+inline void end(Outcome& outcome, End how, nic::Picoseconds now) {
+  outcome.end = how;
+  outcome.reason = DropReason::none;
+  outcome.end_ps = now;
+}
 
 // What happens to a packet between the hooks of the machine's interfaces. Timed and untimed runs
 // both call it, with other costs. Each step moves way.now on by what it took.
@@ -89,11 +100,52 @@ class Path {
   using SocketReceived = std::function<void(const vm::Packet&, uint64_t socket, nic::Picoseconds)>;
   void set_socket_received(SocketReceived received) { socket_received_ = std::move(received); }
 
+  // Asked for each packet that native XDP sends to a CPU by a cpumap, whether that CPU takes it:
+  // then its way is over here, and arrive_at_cpu() there has the rest. May be empty: the packet
+  // stays.
+  using CpuTakes = std::function<bool(const vm::Redirect&)>;
+  void set_cpu_takes(CpuTakes takes) { cpu_takes_ = std::move(takes); }
+
   // The first XDP program's hook at an interface; null where there is none.
   const vm::Hook* first_xdp(uint32_t ifindex) const;
 
   // Whether outcomes name each hook that a packet passed, as they do unless told otherwise.
   void set_keeps_events(bool keeps) { keeps_events_ = keeps; }
+
+  // What all packets that come in at an interface have in common, looked up once for a burst of
+  // them. Valid until programs are attached or detached.
+  class Arrivals {
+   public:
+    Arrivals(Path& path, uint32_t ifindex, const vm::Network& network);
+    uint32_t ifindex() const { return ifindex_; }
+
+    // The packet's way from the native XDP program to its end: what native() and stack() do.
+    void run(vm::Packet& packet, vm::Environment& environment, Outcome& outcome,
+             nic::Picoseconds now) {
+      if (!xdp_) return path_.run_slowly(packet, environment, outcome, now);
+      environment.now_ns = now / nic::kPicosecondsPerNanosecond;
+      vm::Invocation invocation(packet, environment);
+      const vm::Action action = xdp_->run(invocation);
+      if (action == vm::Action::drop) {
+        drop(outcome, DropReason::xdp_drop, now);
+      } else if (action == vm::Action::tx && leaves_) {
+        outcome.out_ifindex = ifindex_;
+        end(outcome, End::transmitted, now);
+      } else if (action == vm::Action::pass && ends_) {
+        end(outcome, End::delivered, now);
+      } else {
+        path_.go_on_slowly(invocation, action, outcome, now);
+      }
+    }
+
+   private:
+    Path& path_;
+    uint32_t ifindex_;
+    // The XDP program, where nothing is to be done for a run but to run it.
+    std::optional<vm::Hook::Single> xdp_{};
+    bool leaves_;  // what is sent out of the interface leaves the machine
+    bool ends_;    // what passes XDP is delivered: no program behind it, no forwarding
+  };
 
   // At the interface that packets enter at by default.
   bool attached(vm::HookPoint point, uint32_t ifindex = kNic0) const {
@@ -104,6 +156,9 @@ class Path {
   // how its way ended.
   bool offload(Way& way);
   bool native(Way& way) { return xdp(way, vm::HookPoint::xdp_native) != Next::ended; }
+  // What a CPU does with a packet that came to it through this entry of a cpumap: the entry's
+  // program, and the rest of the packet's way.
+  void arrive_at_cpu(Way& way, const vm::RedirectEntry& entry);
   // From the sk_buff on: generic XDP, tc ingress, and delivery or tc egress and transmission. The
   // way has ended when it returns, with the VLAN tag back in the bytes, as a tap shows them.
   void stack(Way& way);
@@ -123,7 +178,13 @@ class Path {
     return hook.attached() ? &hook : nullptr;
   }
   vm::HookResult run(Way& way, vm::Hook& hook, vm::Invocation& invocation);
+  void run_slowly(vm::Packet& packet, vm::Environment& environment, Outcome& outcome,
+                  nic::Picoseconds now);
+  // From the native XDP program's action on.
+  void go_on_slowly(vm::Invocation& invocation, vm::Action action, Outcome& outcome,
+                    nic::Picoseconds now);
   Next xdp(Way& way, vm::HookPoint point);
+  Next after_xdp(Way& way, vm::HookPoint point, vm::Action action, const vm::Redirect& redirect);
   Next receive(Way& way);
   Next ingress(Way& way);
   Next ip(Way& way);
@@ -133,6 +194,7 @@ class Path {
   // sim/path_redirect.cpp
   Next xdp_redirected(Way& way, const vm::Redirect& redirect);
   Next to_cpu(Way& way, const vm::Redirect& redirect);
+  Next at_cpu(Way& way, const vm::RedirectEntry& entry);
   Next to_socket(Way& way, const vm::Redirect& redirect);
   Next to_all(Way& way, const vm::Redirect& redirect);
   Next to_device(Way& way, const vm::RedirectEntry& entry);
@@ -146,6 +208,7 @@ class Path {
   PathCosts costs_;
   CopySent copy_sent_;
   SocketReceived socket_received_;
+  CpuTakes cpu_takes_;
   bool keeps_events_ = true;
 };
 

@@ -56,6 +56,12 @@ std::optional<vm::IpAddress> routed_hop(const vm::Network& network, uint32_t ifi
 
 }  // namespace
 
+uint32_t other_end(const vm::Network& network, uint32_t ifindex) {
+  if (ifindex == vm::kLoopbackIfindex) return ifindex;
+  const vm::Interface* device = network.by_index(ifindex);
+  return device != nullptr ? device->peer : 0;
+}
+
 bool takes_xdp(const vm::Network& network, uint32_t ifindex, uint32_t length) {
   const vm::Interface* device = network.by_index(ifindex);
   return device != nullptr && device->up && ifindex != vm::kLoopbackIfindex &&

@@ -14,6 +14,9 @@
 // Test: tests/sim/redirect_test.cpp.
 namespace xnic::sim {
 
+// The interface at which what leaves by this one comes in; 0 where it leaves the machine.
+uint32_t other_end(const vm::Network& network, uint32_t ifindex);
+
 // Whether XDP may send a packet of this length (bytes) out of an interface.
 bool takes_xdp(const vm::Network& network, uint32_t ifindex, uint32_t length);
 

@@ -160,6 +160,13 @@ Result<void> save_maps(const std::string& path, std::span<const vm::LoadedMap> m
   return write_parts(path, possible_cpus, btf, parts);
 }
 
+Json describe_map(const std::string& name, vm::Map& map) {
+  Json types = Json::array();
+  Part part = part_of(name, map, types);
+  part.header["entries"] = Json::parse(part.entries, nullptr, false);
+  return std::move(part.header);
+}
+
 Result<void> fill_named_map(vm::Map& map, const std::string& name, const std::string& path) {
   const auto text = read_map_file(path);
   if (!text) return tl::unexpected(text.error());
@@ -205,7 +212,13 @@ Result<const Json*> SavedMaps::find(const std::string& name) const {
   return find_in(document_, path_, name);
 }
 
-Result<std::shared_ptr<vm::Map>> SavedMaps::revive(const std::string& name) const {
+Result<Json> SavedMaps::describe(const std::string& name) const {
+  const auto saved = find(name);
+  if (!saved) return tl::unexpected(saved.error());
+  return **saved;
+}
+
+Result<std::shared_ptr<vm::Map>> SavedMaps::live(const std::string& name) const {
   const auto saved = find(name);
   if (!saved) return tl::unexpected(saved.error());
   const Json& header = **saved;
@@ -271,8 +284,8 @@ Result<void> SavedMaps::replace(const std::string& name, vm::Map& map) const {
     part.header.erase("entries");
     const std::string other_name = other["name"].get<std::string>();
     // Members of the same name, which bpftool prints for anonymous ones, live in the map alone.
-    const auto live = other_name == name ? nullptr : revive(other_name).value_or(nullptr);
-    vm::Map* source = other_name == name ? &map : live.get();
+    const auto revived = other_name == name ? nullptr : live(other_name).value_or(nullptr);
+    vm::Map* source = other_name == name ? &map : revived.get();
     if (source != nullptr && !other.contains("unlisted")) {
       auto entries = dump_map(*source);
       if (!entries) return tl::unexpected(entries.error());

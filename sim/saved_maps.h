@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/json.h"
+#include "sim/map_words.h"
 #include "vm/loader.h"
 #include "vm/map.h"
 #include "vm/result.h"
@@ -25,31 +26,34 @@ namespace xnic::sim {
 Result<void> save_maps(const std::string& path, std::span<const vm::LoadedMap> maps,
                        uint32_t possible_cpus);
 
+// What the file would hold of a map.
+Json describe_map(const std::string& name, vm::Map& map);
+
 // Puts the entries of a file into `map`: those of the map called `name` if save_maps wrote the
 // file, else those of a map dump (sim/map_file.h).
 Result<void> fill_named_map(vm::Map& map, const std::string& name, const std::string& path);
 
 // A file of save_maps, read back. Edits go through a live map of the same kind, so that they obey
 // its rules: a full hash stays full, an array keeps its entries.
-class SavedMaps {
+class SavedMaps : public NamedMaps {
  public:
   // Errors (bad_input) name the file, and line and column or the map.
   static Result<SavedMaps> read(const std::string& path);
 
-  std::vector<std::string> names() const;
-  // What the file holds of a map, "entries" included. Error (usage) where there is no such map.
-  Result<const Json*> find(const std::string& name) const;
-  // A live map with the entries of the file. Errors: also bad_input for a map whose values are
-  // objects of a kernel, or of a type that does not exist here.
-  Result<std::shared_ptr<vm::Map>> revive(const std::string& name) const;
-  // Whether user space may write the map; an error (bad_input) says why not.
-  Result<void> writable(const std::string& name) const;
-  // Takes the entries of a live map in place of those in the file, and writes the file anew.
-  Result<void> replace(const std::string& name, vm::Map& map) const;
+  std::string_view place() const override { return "FILE"; }
+  std::vector<std::string> names() const override;
+  Result<Json> describe(const std::string& name) const override;
+  // Errors: also bad_input for a map whose values are objects of a kernel, or of a type that does
+  // not exist here.
+  Result<std::shared_ptr<vm::Map>> live(const std::string& name) const override;
+  Result<void> writable(const std::string& name) const override;
+  // Writes the file anew.
+  Result<void> replace(const std::string& name, vm::Map& map) const override;
 
  private:
   SavedMaps(std::string path, Json document)
       : path_(std::move(path)), document_(std::move(document)) {}
+  Result<const Json*> find(const std::string& name) const;
 
   std::string path_;
   Json document_;

@@ -27,6 +27,8 @@ Result<RunSummary> run_alone(const FrameSource& source, const InterfaceHooks& ho
                              const RunOptions& options, OutcomeSink& sink) {
   const bool wanted = sink.wants_packets();
   const nic::Rss rss(options.profile.queues.whole());
+  // A hash that chooses no queue, and that nobody sees, is left out.
+  const bool hashes = options.profile.queues.whole() > 1 || hooks.see_rss_hashes();
   Lane lane(hooks, options, false, wanted);
   std::array<traces::Frame, kBurst> frames;
   std::array<Journey, kBurst> journeys;
@@ -38,7 +40,8 @@ Result<RunSummary> run_alone(const FrameSource& source, const InterfaceHooks& ho
     if (*got == 0) return lane.tally().summary();
     for (size_t i = 0; i < *got; ++i) {
       const traces::Frame& frame = frames[i];
-      Lane::enter(frame, rss.steer(frame.bytes), options.entrances[frame.source], journeys[i]);
+      const auto steering = hashes ? rss.steer(frame.bytes) : nic::Rss::Steering();
+      Lane::enter(frame, steering, options.entrances[frame.source], journeys[i]);
     }
     lane.run(std::span(burst).first(*got), [&](const Journey& journey) {
       if (wanted) sink.done(journey.packet, journey.outcome);

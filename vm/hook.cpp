@@ -61,42 +61,46 @@ Hook::Tcx Hook::tcx_of(uint32_t code) {
 }
 
 void Hook::prefetch(std::span<const Waiting> waiting) const {
-  const Program* first =
-      tcx_.attached().empty() ? single_.program.get() : tcx_.attached().front().program.get();
-  const Prologue* prologue = first == nullptr ? nullptr : first->prologue();
-  if (prologue == nullptr) return;
+  const Prologue* first = prologue();
+  if (first == nullptr) return;
   constexpr size_t kAtOnce = 32;
   std::array<uint64_t, kAtOnce> handles;
   for (; !waiting.empty(); waiting = waiting.subspan(std::min(waiting.size(), kAtOnce))) {
     const auto now = waiting.first(std::min(waiting.size(), kAtOnce));
     for (size_t i = 0; i < now.size(); ++i) {
-      handles[i] = prologue->fetch_bucket(*now[i].packet, *now[i].environment);
+      handles[i] = first->fetch_bucket(*now[i].packet, *now[i].environment);
     }
-    for (size_t i = 0; i < now.size(); ++i) prologue->fetch_entry(handles[i]);
+    for (size_t i = 0; i < now.size(); ++i) first->fetch_entry(handles[i]);
   }
 }
 
-Hook::Counters& Hook::counters_of(const std::shared_ptr<const Program>& program) {
-  // Mostly there is one.
-  if (!counters_.empty() && counters_.front().program == program) return counters_.front();
-  const auto found = std::ranges::find(counters_, program, &Counters::program);
-  if (found != counters_.end()) return *found;
-  return counters_.emplace_back(Counters{.program = program});
+Hook::Runner::Runner(std::shared_ptr<const Program> one)
+    : program(std::move(one)), code(&program->code()), type(find_program_type(program->type())) {
+  for (uint32_t value = 0; value < actions.size(); ++value) actions[value] = type->action(value);
 }
 
-HookStatistics Hook::Counters::statistics() const {
+Hook::Runner& Hook::runner_of(const std::shared_ptr<const Program>& program) {
+  // Mostly there is one.
+  if (!runners_.empty() && runners_.front().program == program) return runners_.front();
+  const auto found = std::ranges::find(runners_, program, &Runner::program);
+  if (found != runners_.end()) return *found;
+  return runners_.emplace_back(program);
+}
+
+HookStatistics Hook::Runner::statistics() const {
   HookStatistics statistics{
-      .runs = runs, .faults = faults, .instructions = instructions, .verdicts = {}};
-  const ProgramType& type = *find_program_type(program->type());
-  for (uint32_t code = 0; code < codes.size(); ++code) {
-    if (codes[code] != 0) statistics.verdicts[type.verdict_name(code)] += codes[code];
+      .runs = 0, .faults = faults, .instructions = instructions, .verdicts = {}};
+  for (uint32_t value = 0; value < codes.size(); ++value) {
+    if (codes[value] == 0) continue;
+    statistics.runs += codes[value];
+    statistics.verdicts[type->verdict_name(value)] += codes[value];
   }
   return statistics;
 }
 
 std::vector<Hook::ProgramRuns> Hook::program_runs() const {
   std::vector<ProgramRuns> runs;
-  for (const Counters& one : counters_) runs.push_back({one.program, one.statistics()});
+  for (const Runner& one : runners_) runs.push_back({one.program, one.statistics()});
   const auto add_attached = [&](const std::shared_ptr<const Program>& program) {
     const bool known = std::ranges::find(runs, program, &ProgramRuns::program) != runs.end();
     if (program != nullptr && !known) runs.push_back({program, {}});
@@ -125,15 +129,14 @@ std::vector<std::string> Hook::faults() const {
 
 Hook Hook::fresh_copy() const {
   Hook copy = *this;
-  copy.counters_.clear();
+  copy.runners_.clear();
   copy.faults_.clear();
   return copy;
 }
 
 void Hook::add(const Hook& copy) {
-  for (const Counters& theirs : copy.counters_) {
-    Counters& ours = counters_of(theirs.program);
-    ours.runs += theirs.runs;
+  for (const Runner& theirs : copy.runners_) {
+    Runner& ours = runner_of(theirs.program);
     ours.faults += theirs.faults;
     ours.instructions += theirs.instructions;
     for (size_t i = 0; i < kCodesCounted; ++i) ours.codes[i] += theirs.codes[i];
@@ -157,47 +160,39 @@ uint32_t Hook::classify(const TcFilter& filter, uint32_t code, Packet& packet) {
   return code;
 }
 
-void Hook::note_fault(const Invocation& invocation) {
-  if (faults_.size() >= kFaultsKept) return;
-  const uint64_t packet_id = invocation.packet.id;
-  faults_.push_back({packet_id, fmt::format("packet {}, {}: {}", packet_id, hook_name(point_),
-                                            invocation.fault->message)});
+uint32_t Hook::note_fault(Runner& runner, const Invocation& invocation) {
+  ++runner.faults;
+  if (faults_.size() < kFaultsKept) {
+    const uint64_t packet_id = invocation.packet.id;
+    faults_.push_back({packet_id, fmt::format("packet {}, {}: {}", packet_id, hook_name(point_),
+                                              invocation.fault->message)});
+  }
+  // The packet is aborted: XDP_ABORTED, or TC_ACT_SHOT, which is all that tc knows.
+  return runner.type->type == BPF_PROG_TYPE_XDP ? XDP_ABORTED : TC_ACT_SHOT;
+}
+
+uint64_t Hook::run_on_the_clock(const Runner& runner, Invocation& invocation) {
+  const auto start = Clock::now();
+  const uint64_t r0 = runner.code->run(invocation);
+  runner.program->count_run(Clock::now() - start);
+  return r0;
 }
 
 // Written where it stays: to copy what was just written in parts stalls the CPU.
-void Hook::run_one(const std::shared_ptr<const Program>& program, const TcFilter& filter,
+void Hook::run_one(const std::shared_ptr<const Program>& program, const TcFilter* filter,
                    Invocation& invocation, HookResult& result) {
   Packet& packet = invocation.packet;
-  const ProgramType& type = *find_program_type(program->type());
-  Counters& counters = counters_of(program);
+  Runner& runner = runner_of(program);
   result.length_in = packet.length();
-  const bool classic = type.type == BPF_PROG_TYPE_SCHED_CLS && &filter != &kDirect;
-  if (classic) packet.skb.tc_classid = filter.classid & TC_H_MIN_MASK;
-
-  const bool counts_runs = invocation.environment.counts_runs;
-  const auto start = counts_runs ? Clock::now() : Clock::time_point();
-  const uint64_t r0 = program->code().run(invocation);
-  if (counts_runs) program->count_run(Clock::now() - start);
-
+  if (filter != nullptr) packet.skb.tc_classid = filter->classid & TC_H_MIN_MASK;
+  const Ran ran = run_counted(runner, filter, invocation);
   result.length_out = packet.length();
   result.instructions = invocation.instructions;
   result.cost = invocation.cost;
-  ++counters.runs;
-  counters.instructions += invocation.instructions;
   result.fault = invocation.fault.has_value();
-  if (result.fault) {
-    // The packet is aborted: XDP_ABORTED, or TC_ACT_SHOT, which is all that tc knows.
-    result.code = type.type == BPF_PROG_TYPE_XDP ? XDP_ABORTED : TC_ACT_SHOT;
-    result.action = Action::aborted;
-    ++counters.faults;
-    note_fault(invocation);
-  } else {
-    result.code = static_cast<uint32_t>(r0);
-    if (classic) result.code = classify(filter, result.code, packet);
-    result.action = type.action(result.code);
-  }
-  result.verdict = type.verdict_name(result.code);
-  ++counters.codes[std::min<size_t>(result.code, kCodesCounted - 1)];
+  result.code = ran.code;
+  result.action = ran.action;
+  result.verdict = runner.type->verdict_name(ran.code);
 }
 
 }  // namespace xnic::vm

@@ -65,6 +65,8 @@ struct HookStatistics {
 // What programs do to a packet here is written once, in run(); the untimed replay, the SystemC
 // model and the DPDK data path all call it.
 class Hook {
+  struct Runner;
+
  public:
   explicit Hook(HookPoint point) : point_(point) {}
 
@@ -89,7 +91,7 @@ class Hook {
   HookResult run(Invocation& invocation, Visit visit) {
     HookResult result;
     for (const Attached& one : tcx_.attached()) {
-      run_one(one.program, kDirect, invocation, result);
+      run_one(one.program, nullptr, invocation, result);
       const Tcx next = result.fault ? Tcx::decided : tcx_of(result.code);
       if (next != Tcx::decided) result.action = Action::pass;
       visit(*one.program, result);
@@ -98,16 +100,39 @@ class Hook {
       if (next == Tcx::classic) break;
     }
     if (single_.program != nullptr) {
-      run_one(single_.program, filter_, invocation, result);
+      run_one(single_.program, is_tc() ? &filter_ : nullptr, invocation, result);
       visit(*single_.program, result);
     }
     return result;
   }
+  // The program of a hook that has no other, for the packets of a burst: gives its action for one
+  // after the other. Until programs are attached or detached.
+  class Single {
+   public:
+    Action run(Invocation& invocation) {
+      return hook_->run_counted(*runner_, nullptr, invocation).action;
+    }
+
+   private:
+    friend class Hook;
+    Single(Hook& hook, Runner& runner) : hook_(&hook), runner_(&runner) {}
+
+    Hook* hook_;
+    Runner* runner_;
+  };
+  // Nothing where there is none, or at tc.
+  std::optional<Single> single_xdp() {
+    if (is_tc() || single_.program == nullptr) return std::nullopt;
+    return Single(*this, runner_of(single_.program));
+  }
+
   // A packet that waits for this hook, and the machine that it will see.
   struct Waiting {
     Packet* packet;
     Environment* environment;
   };
+  // Whether what runs here has a prologue, so that prefetch() does anything.
+  bool prefetches() const { return prologue() != nullptr; }
   // Starts fetching what runs here for these packets will look up first. Changes nothing. Some 32
   // packets at a time fit the caches.
   void prefetch(std::span<const Waiting> waiting) const;
@@ -135,16 +160,25 @@ class Hook {
 
  private:
   enum class Tcx : uint8_t { decided, next, classic };
-  static constexpr TcFilter kDirect = {};
   static Tcx tcx_of(uint32_t code);
+  const Prologue* prologue() const {
+    const auto& first = tcx_.attached().empty() ? single_.program : tcx_.attached().front().program;
+    return first == nullptr ? nullptr : first->prologue();
+  }
+  bool is_tc() const { return point_ >= HookPoint::tc_ingress; }
   // Programs give few codes; the last counter is that of all others, which have one name.
   static constexpr size_t kCodesCounted = 16;
-  struct Counters {
+  // A program that runs here, or ran, what is made of its codes, and what it did.
+  struct Runner {
+    explicit Runner(std::shared_ptr<const Program> one);
+
     std::shared_ptr<const Program> program;
-    uint64_t runs = 0;
+    const Code* code;
+    const ProgramType* type;
+    std::array<Action, kCodesCounted> actions;
+    std::array<uint64_t, kCodesCounted> codes{};
     uint64_t faults = 0;
     uint64_t instructions = 0;
-    std::array<uint64_t, kCodesCounted> codes{};
 
     HookStatistics statistics() const;
   };
@@ -153,18 +187,40 @@ class Hook {
     std::string sentence;
   };
 
-  void run_one(const std::shared_ptr<const Program>& program, const TcFilter& filter,
+  // What a run made of the packet.
+  struct Ran {
+    uint32_t code;
+    Action action;
+  };
+  // Every run of a program at a hook comes by here. `filter` is of classic tc filters alone.
+  Ran run_counted(Runner& runner, const TcFilter* filter, Invocation& invocation) {
+    const uint64_t r0 = invocation.environment.counts_runs ? run_on_the_clock(runner, invocation)
+                                                           : runner.code->run(invocation);
+    runner.instructions += invocation.instructions;
+    auto code = static_cast<uint32_t>(r0);
+    if (invocation.fault) {
+      code = note_fault(runner, invocation);
+    } else if (filter != nullptr) {
+      code = classify(*filter, code, invocation.packet);
+    }
+    const size_t counted = code < kCodesCounted ? code : kCodesCounted - 1;
+    ++runner.codes[counted];
+    return {code, invocation.fault ? Action::aborted : runner.actions[counted]};
+  }
+  static uint64_t run_on_the_clock(const Runner& runner, Invocation& invocation);
+  void run_one(const std::shared_ptr<const Program>& program, const TcFilter* filter,
                Invocation& invocation, HookResult& result);
-  void note_fault(const Invocation& invocation);
+  // Gives the code that stands for a fault.
+  uint32_t note_fault(Runner& runner, const Invocation& invocation);
   // What the filter makes of its program's code, and the class it gives the packet.
   static uint32_t classify(const TcFilter& filter, uint32_t code, Packet& packet);
-  Counters& counters_of(const std::shared_ptr<const Program>& program);
+  Runner& runner_of(const std::shared_ptr<const Program>& program);
 
   HookPoint point_;
   Attached single_;
   TcFilter filter_;
   AttachPoint tcx_;
-  std::vector<Counters> counters_;
+  std::vector<Runner> runners_;
   std::vector<FaultSeen> faults_;  // in the order of the packets
 };
 

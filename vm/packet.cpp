@@ -35,25 +35,14 @@ void zero(uint8_t* at) {
   std::memset(at + kBytes / kUnit * kUnit, 0, kBytes % kUnit);
 }
 
-// Every packet comes by here: as bytes, since compilers clear member by member. Fresh ones are
-// zero.
-void clear(SkbFields& skb) {
-  static_assert(std::is_standard_layout_v<SkbFields>);
-  constexpr size_t kOptions = offsetof(SkbFields, tunnel) + offsetof(Tunnel, options);
-  constexpr size_t kBehind = kOptions + sizeof(Tunnel::options);
-  auto* bytes = reinterpret_cast<uint8_t*>(&skb);
-  zero<kOptions>(bytes);
-  skb.tunnel.options.clear();
-  zero<sizeof(SkbFields) - kBehind>(bytes + kBehind);
-}
-
 }  // namespace
 
 bool is_vlan(uint16_t protocol) {
   return protocol == htons(ETH_P_8021Q) || protocol == htons(ETH_P_8021AD);
 }
 
-Packet::Packet() : own_(std::make_unique<uint8_t[]>(kFrameSize)), buffer_(own_.get()) {
+Packet::Packet() : own_(std::make_unique<uint8_t[]>(kFrameSize)) {
+  buffer_ = own_.get();
   data_ = data_meta_ = data_end_ = buffer_ + kHeadroom;
 }
 
@@ -66,16 +55,6 @@ void Packet::take_own(uint32_t size) {
   buffer_size_ = size;
 }
 
-void Packet::borrow(uint8_t* hard_start, uint32_t length, std::span<const uint8_t> rest) {
-  buffer_ = hard_start;
-  buffer_size_ = kFrameSize;
-  data_ = data_meta_ = buffer_ + kHeadroom;
-  data_end_ = data_ + length;
-  fragments_.clear();
-  if (!rest.empty()) fragments_.assign(rest.begin(), rest.end());
-  begin();
-}
-
 void Packet::assign(std::span<const uint8_t> frame, PacketLayout layout) {
   take_own(kFrameSize);
   const uint32_t room = kFrameSize - layout.headroom - kSharedInfoSize;
@@ -85,20 +64,22 @@ void Packet::assign(std::span<const uint8_t> frame, PacketLayout layout) {
   data_meta_ = data_ - in_front;
   data_end_ = data_meta_ + in_buffer;
   std::copy_n(frame.begin(), in_buffer, data_meta_);
-  fragments_.clear();
+  begin();
   if (in_buffer < frame.size()) {
     fragments_.assign(frame.begin() + static_cast<ptrdiff_t>(in_buffer), frame.end());
   }
-  begin();
 }
 
-void Packet::begin() {
-  id = 0;
-  ingress_ifindex = rx_queue_index = ifindex = rx_hash = rx_hash_type = 0;
-  rx_timestamp_ns.reset();
-  rx_vlan.reset();
-  clear(skb);
-  headers = {.mac = offset_from_start(0), .network = offset_from_start(kEthernetHeader)};
+// As bytes, since compilers clear member by member.
+void Packet::clear_skb() {
+  static_assert(std::is_standard_layout_v<SkbFields>);
+  constexpr size_t kOptions = offsetof(SkbFields, tunnel) + offsetof(Tunnel, options);
+  constexpr size_t kBehind = kOptions + sizeof(Tunnel::options);
+  auto* bytes = reinterpret_cast<uint8_t*>(&skb);
+  zero<kOptions>(bytes);
+  skb.tunnel.options.clear();
+  zero<sizeof(SkbFields) - kBehind>(bytes + kBehind);
+  was_skb_ = false;
 }
 
 void Packet::copy(const Packet& from) {
@@ -117,6 +98,7 @@ void Packet::copy(const Packet& from) {
   rx_timestamp_ns = from.rx_timestamp_ns;
   rx_vlan = from.rx_vlan;
   skb = from.skb;
+  was_skb_ = true;
   headers = from.headers;
 }
 
@@ -145,6 +127,7 @@ bool Packet::write(uint32_t offset, std::span<const uint8_t> from) {
 }
 
 void Packet::classify_ethernet(std::span<const uint8_t, 6> device_address) {
+  was_skb_ = true;
   constexpr std::array<uint8_t, 6> kBroadcast = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
   if (std::equal(kBroadcast.begin(), kBroadcast.end(), data_)) {
     skb.pkt_type = PACKET_BROADCAST;

@@ -130,7 +130,17 @@ class alignas(64) Packet {
   // of which the frame's first `length`, at most kLinearSize, stand behind kHeadroom. The rest of
   // the frame is copied. The memory must outlive the packet's stay there, which ends with the next
   // assign(), borrow() or copy().
-  void borrow(uint8_t* hard_start, uint32_t length, std::span<const uint8_t> rest = {});
+  void borrow(uint8_t* hard_start, uint32_t length) {
+    buffer_ = hard_start;
+    buffer_size_ = kFrameSize;
+    data_ = data_meta_ = buffer_ + kHeadroom;
+    data_end_ = data_ + length;
+    begin();
+  }
+  void borrow(uint8_t* hard_start, uint32_t length, std::span<const uint8_t> rest) {
+    borrow(hard_start, length);
+    fragments_.assign(rest.begin(), rest.end());
+  }
   // Whether the linear bytes are still in borrowed memory: what needs more room moves out of it.
   bool borrows() const { return buffer_ != own_.get(); }
 
@@ -220,14 +230,24 @@ class alignas(64) Packet {
   uint32_t rx_hash_type = 0;    // what it covers, XDP_RSS_TYPE_* of Linux; 0: nothing
   std::optional<uint64_t> rx_timestamp_ns{};  // when the MAC had the whole frame, if it noted that
   std::optional<VlanTag> rx_vlan{};           // which the NIC took out of the bytes
-  SkbFields skb;
   HeaderOffsets headers;
+  SkbFields skb;
 
  private:
   // Own memory for a buffer of this size.
   void take_own(uint32_t size);
-  // Fields and headers' offsets of a frame that has just come.
-  void begin();
+  // Fields and headers' offsets of a frame that has just come, without fragments. Every packet
+  // comes by here: what few have is cleared behind those few.
+  void begin() {
+    id = 0;
+    ingress_ifindex = rx_queue_index = ifindex = rx_hash = rx_hash_type = 0;
+    rx_timestamp_ns.reset();
+    rx_vlan.reset();
+    headers = {.mac = offset_from_start(0), .network = offset_from_start(kEthernetHeader)};
+    if (was_skb_) clear_skb();
+    if (!fragments_.empty()) fragments_.clear();
+  }
+  void clear_skb();
   int shrink_fragments(uint32_t count);
   uint16_t ethernet_protocol() const;  // network byte order
   int32_t offset_from_data(uint16_t header) const {
@@ -243,14 +263,16 @@ class alignas(64) Packet {
   // Moves to a buffer with so much more room in front and behind.
   void expand(uint32_t more_headroom, uint32_t more_tailroom);
 
-  uint32_t buffer_size_ = kFrameSize;
-  uint32_t own_size_ = kFrameSize;  // never smaller
-  std::unique_ptr<uint8_t[]> own_;
-  uint8_t* buffer_;  // own_, or borrowed
+  // What every packet needs stands together, apart from what only sk_buffs do.
+  alignas(64) uint8_t* buffer_;  // own_, or borrowed
   uint8_t* data_meta_;
   uint8_t* data_;
   uint8_t* data_end_;
+  uint32_t buffer_size_ = kFrameSize;
+  bool was_skb_ = false;  // skb may have been written
   std::vector<uint8_t> fragments_;
+  std::unique_ptr<uint8_t[]> own_;
+  uint32_t own_size_ = kFrameSize;  // never smaller
 };
 
 }  // namespace xnic::vm

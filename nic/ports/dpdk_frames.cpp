@@ -1,6 +1,6 @@
 // Packets in mbufs. A frame is copied only where its layout does not allow for less: drivers that
 // place data elsewhere than behind the headroom, jumbo frames past the linear area.
-// Test: tests/nic/dpdk_test.cpp.
+// Test: tests/sim/line_command_test.cpp.
 #include "nic/ports/dpdk_frames.h"
 
 #include <linux/if_ether.h>
@@ -27,6 +27,11 @@ constexpr uint32_t kCacheSize = 256;  // mbufs that each thread keeps at hand
 constexpr auto kPatience = std::chrono::microseconds(50);
 
 uint8_t* buffer_of(const rte_mbuf* mbuf) { return static_cast<uint8_t*>(mbuf->buf_addr); }
+
+// Whether its bytes are in itself, and nobody else's, too.
+bool is_own(const rte_mbuf* mbuf) {
+  return RTE_MBUF_DIRECT(mbuf) && rte_mbuf_refcnt_read(mbuf) == 1;
+}
 
 std::vector<uint8_t> bytes_behind(const rte_mbuf* mbuf, uint32_t offset) {
   std::vector<uint8_t> rest(mbuf->pkt_len - offset);
@@ -87,9 +92,8 @@ void MbufPort::wrap(std::span<PortFrame* const> frames, std::span<vm::Packet* co
     }
     const rte_mbuf* mbuf = mbuf_of(frames[i]);
     vm::Packet& packet = *packets[i];
-    const bool fits = mbuf->pool == pool_ && RTE_MBUF_DIRECT(mbuf) &&
-                      rte_mbuf_refcnt_read(mbuf) == 1 && mbuf->data_off == RTE_PKTMBUF_HEADROOM &&
-                      mbuf->data_len <= vm::kLinearSize;
+    const bool fits = mbuf->pool == pool_ && is_own(mbuf) &&
+                      mbuf->data_off == RTE_PKTMBUF_HEADROOM && mbuf->data_len <= vm::kLinearSize;
     if (fits && mbuf->nb_segs == 1) {
       packet.borrow(buffer_of(mbuf) - kMoreHeadroom, mbuf->data_len);
     } else if (fits && mbuf->data_len == vm::kLinearSize) {
@@ -203,12 +207,20 @@ std::span<uint8_t> MbufPort::bytes(PortFrame* frame) {
   return {rte_pktmbuf_mtod(mbuf, uint8_t*), mbuf->data_len};
 }
 
+// Those that are as they were made go back to the pool at once.
 void MbufPort::free(std::span<PortFrame* const> frames) {
   for (size_t first = 0; first < frames.size(); first += kBurst) {
-    rte_mbuf* mbufs[kBurst];
-    const size_t count = std::min(kBurst, frames.size() - first);
-    for (size_t i = 0; i < count; ++i) mbufs[i] = mbuf_of(frames[first + i]);
-    rte_pktmbuf_free_bulk(mbufs, static_cast<unsigned>(count));
+    void* plain[kBurst];
+    unsigned count = 0;
+    for (PortFrame* frame : frames.subspan(first, std::min(kBurst, frames.size() - first))) {
+      rte_mbuf* mbuf = mbuf_of(frame);
+      if (mbuf->pool == pool_ && is_own(mbuf) && mbuf->nb_segs == 1) {
+        plain[count++] = mbuf;
+      } else {
+        rte_pktmbuf_free(mbuf);
+      }
+    }
+    if (count != 0) rte_mempool_put_bulk(pool_, plain, count);
   }
 }
 

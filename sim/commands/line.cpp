@@ -12,16 +12,22 @@
 #include <csignal>
 #include <cstdio>
 #include <future>
+#include <optional>
+#include <span>
 #include <thread>
 
 #include "sim/commands/command.h"
 #include "sim/commands/line_arguments.h"
+#include "sim/commands/line_control.h"
 #include "sim/commands/line_machine.h"
 #include "sim/commands/line_traffic.h"
 #include "sim/commands/map_options.h"
 #include "sim/commands/options.h"
+#include "sim/control.h"
+#include "sim/line_metrics.h"
 #include "sim/line_ports.h"
 #include "sim/line_statistics.h"
+#include "sim/listener.h"
 #include "sim/report.h"
 
 namespace xnic::sim {
@@ -52,18 +58,82 @@ class Interrupts {
   std::array<struct sigaction, kSignals.size()> before_{};
 };
 
-// Shows what happens, every second, until `over` says that it is.
-template <class Over>
-void watch(Line& line, const LineArguments& a, Over over) {
+// Who may ask a line while it runs.
+class Doors {
+ public:
+  static Result<Doors> open(const LineArguments& a) {
+    Doors doors;
+    if (!a.control.empty()) {
+      auto listener = Listener::at_path(a.control);
+      if (!listener) return tl::unexpected(listener.error());
+      doors.control_.emplace(std::move(*listener));
+    }
+    if (!a.listen.empty()) {
+      auto listener = Listener::at_address(a.listen);
+      if (!listener) return tl::unexpected(listener.error());
+      doors.metrics_.emplace(std::move(*listener));
+    }
+    return doors;
+  }
+  void serve(Line& line, LineMachine& machine, std::span<nic::Port* const> ports) {
+    if (control_) {
+      control_->serve("\n", [&](const std::string& request) {
+        return answer_of(LineControl(line, machine).answer(words_of_request(request)));
+      });
+    }
+    if (metrics_) {
+      metrics_->serve("\r\n\r\n", [&](const std::string& request) {
+        return answer_http(request, line, ports);
+      });
+    }
+  }
+
+ private:
+  std::optional<Listener> control_;
+  std::optional<Listener> metrics_;
+};
+
+// Says which links went down or came back.
+class Links {
+ public:
+  explicit Links(std::span<nic::Port* const> ports) : ports_(ports), states_(ports.size()) {
+    for (size_t i = 0; i < ports_.size(); ++i) states_[i].up = ports_[i]->link().up;
+  }
+  void look() {
+    for (size_t i = 0; i < ports_.size(); ++i) {
+      const bool up = ports_[i]->link().up;
+      if (up == states_[i].up) continue;
+      states_[i].up = up;
+      if (!up) ++states_[i].went_down;
+      fmt::print(stderr, "xnic: port {}: its link is {}\n", ports_[i]->facts().name,
+                 up ? "up again" : "down");
+    }
+  }
+  uint64_t went_down(size_t port) const { return states_[port].went_down; }
+
+ private:
+  struct State {
+    bool up = false;
+    uint64_t went_down = 0;
+  };
+  std::span<nic::Port* const> ports_;
+  std::vector<State> states_;
+};
+
+// Shows what happens, every second, and does `meanwhile` more often, until `over` says that it is.
+template <class Meanwhile, class Over>
+void watch(Line& line, const LineArguments& a, Links& links, Meanwhile meanwhile, Over over) {
   LineWatch looks(line);
   const bool terminal = isatty(STDERR_FILENO) != 0;
   for (uint64_t next_ns = kSecond; !over();) {
     std::this_thread::sleep_for(kGlance);
+    meanwhile();
+    links.look();
     if (line.elapsed_ns() < next_ns) continue;
     next_ns += kSecond;
     const LineSpan span = looks.look();
     if (a.stats_json) {
-      Json json = to_json(span.all(), span.seconds);
+      Json json = to_json(span);
       json["at_ns"] = line.elapsed_ns();
       fmt::print("{}\n", json.dump());
       std::fflush(stdout);
@@ -107,7 +177,10 @@ Result<Setup> set_up(const LineArguments& a) {
   for (const std::string& name : {a.tx, a.rx}) {
     if (!name.empty()) names.push_back(name);
   }
-  auto ports = LinePorts::start(names, a.eal, threads + (a.generate.empty() ? 0 : 1));
+  auto ports = LinePorts::start(names, {.devices = {},
+                                        .eal = a.eal,
+                                        .threads = threads + (a.generate.empty() ? 0 : 1),
+                                        .strip_vlan_tags = a.strip_vlan});
   if (!ports) return tl::unexpected(ports.error());
   Setup setup{.cpus = std::move(*cpus),
               .words = std::move(words),
@@ -207,8 +280,7 @@ Result<ExitCode> run(const LineArguments& a, const std::string& command) {
                       .ports = {},
                       .cpus = setup.cpus,
                       .burst = a.burst,
-                      .packets = a.packets == 0 || !a.generate.empty() ? UINT64_MAX : a.packets,
-                      .hashes = machine.sees_hashes()};
+                      .packets = a.packets == 0 || !a.generate.empty() ? UINT64_MAX : a.packets};
   for (size_t i = 0; i < setup.opened.size(); ++i) {
     options.ports.push_back({setup.opened[i], machine.interfaces[i]});
   }
@@ -216,15 +288,20 @@ Result<ExitCode> run(const LineArguments& a, const std::string& command) {
     report.warnings.insert(report.warnings.end(), object->notes().begin(), object->notes().end());
   }
 
+  auto doors = Doors::open(a);
+  if (!doors) return tl::unexpected(doors.error());
   Line line(setup.ports.dpdk(), machine.attachments->hooks, options);
+  Links links(setup.opened);
+  const auto meanwhile = [&] { doors->serve(line, machine, setup.opened); };
   line.start();
   Result<TrafficReport> traffic;
   if (a.generate.empty()) {
-    watch(line, a,
+    watch(line, a, links, meanwhile,
           [&] { return !line.running() || interrupted || line.elapsed_ns() >= duration_ns; });
   } else {
     auto generating = std::async(std::launch::async, [&] { return generate(a, setup); });
-    watch(line, a, [&] { return generating.wait_for(kGlance) == std::future_status::ready; });
+    watch(line, a, links, meanwhile,
+          [&] { return generating.wait_for(kGlance) == std::future_status::ready; });
     traffic = generating.get();
   }
   if (auto stopped = line.stop(); !stopped) return tl::unexpected(stopped.error());
@@ -257,6 +334,7 @@ Result<ExitCode> run(const LineArguments& a, const std::string& command) {
     for (size_t i = 0; i < setup.opened.size(); ++i) {
       Json port = to_json(*setup.opened[i]);
       port["interface"] = machine.interface_name(i);
+      port["link_went_down"] = links.went_down(i);
       json["ports"].push_back(std::move(port));
     }
     json["lcores"] = Json::array();

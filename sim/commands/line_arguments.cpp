@@ -50,18 +50,27 @@ void describe(CLI::App& app, LineArguments& a) {
   number("--packets", a.packets, "end after so many frames");
   number("--burst", a.burst, "frames that a queue is asked for at a time")->capture_default_str();
   number("--mtu", a.mtu, "drop frames with more than N bytes behind the Ethernet header");
+  app.add_flag("--strip-vlan", a.strip_vlan,
+               "have devices take VLAN tags out of frames, for programs that ask "
+               "bpf_xdp_metadata_rx_vlan_tag; without it tags stay where they are");
   add_seed(app, a.seed);
   add_engine(app, a.engine);
   word("--dump-maps", a.dump_maps, "write all maps there at the end", "FILE.json");
   app.add_flag("-j,--json", a.json, "print the report as JSON");
   app.add_flag("--stats-json", a.stats_json, "print a line of JSON every second");
 
+  word("--control", a.control,
+       "listen at this socket for xnic map and xnic prog, which read and write maps and replace "
+       "programs while packets flow",
+       "PATH");
+  word("--listen", a.listen, "serve counters as text for Prometheus, at /metrics", "ADDRESS:PORT");
+
   const char* const kTraffic = "Traffic";
   const auto in_traffic = [&](const char* name) { app.get_option(name)->group(kTraffic); };
   word("--generate", a.generate,
        "send frames and take them back: those of a capture, imix, or of one length with FCS, 64 to "
-       "1518",
-       "CAPTURE|imix|LENGTH");
+       "1518; with --search also several lengths, or rfc2544 for those of its section 9.1",
+       "CAPTURE|imix|LENGTH[,...]|rfc2544");
   word("--tx", a.tx, "the port to send at", "PORT");
   word("--rx", a.rx, "the port at which they come back", "PORT");
   word("--rate", a.rate,
@@ -117,6 +126,9 @@ Result<void> check(const LineArguments& a) {
   if (!a.ports.empty() && !a.runs_programs()) {
     return fail(ExitCode::usage, "--port {}: name an OBJECT or --attach a program to run there",
                 a.ports.front());
+  }
+  if (!a.runs_programs() && (!a.control.empty() || !a.listen.empty())) {
+    return fail(ExitCode::usage, "--control and --listen go with programs: name an OBJECT");
   }
   if (a.ports.empty() && a.runs_programs()) {
     return fail(ExitCode::usage, "programs need a --port where packets come in");

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "nic/profile.h"
 #include "sim/commands/map_options.h"
@@ -60,17 +61,27 @@ Result<std::vector<uint32_t>> interfaces_of(const std::vector<PortWord>& words,
   return chosen;
 }
 
-// The programs that an object's sections attach to the first port are for all of them.
-void attach_everywhere(const Attachments& attachments, const std::vector<uint32_t>& interfaces) {
-  const Hooks* first = attachments.hooks.of(vm::kNicIfindex);
+using Programs = std::array<vm::Attached, vm::kHookPoints>;
+
+Programs programs_of(const Hooks* hooks) {
+  Programs programs;
+  for (size_t i = 0; hooks != nullptr && i < programs.size(); ++i)
+    programs[i] = (*hooks)[i].single();
+  return programs;
+}
+
+// The programs that an object's sections attach to the first port, where other ones were `before`,
+// are for all of them.
+void attach_everywhere(const InterfaceHooks& hooks, const std::vector<uint32_t>& interfaces,
+                       const Programs& before) {
+  const Hooks* first = hooks.of(vm::kNicIfindex);
   if (first == nullptr) return;
   for (const uint32_t ifindex : interfaces) {
     if (ifindex == vm::kNicIfindex) continue;
-    Hooks& hooks = *attachments.hooks.of(ifindex);
-    for (size_t point = 0; point < hooks.size(); ++point) {
-      if ((*first)[point].single().program != nullptr) {
-        hooks[point].attach((*first)[point].single().program);
-      }
+    Hooks& others = *hooks.of(ifindex);
+    for (size_t point = 0; point < others.size(); ++point) {
+      const auto& program = (*first)[point].single().program;
+      if (program != before[point].program) others[point].attach(program);
     }
   }
 }
@@ -105,7 +116,8 @@ Result<std::unique_ptr<LineMachine>> LineMachine::make(const LineArguments& a,
   auto attachments = attach_programs(*machine->kernel, attach);
   if (!attachments) return tl::unexpected(attachments.error());
   machine->attachments = std::move(*attachments);
-  if (a.attach.empty()) attach_everywhere(*machine->attachments, machine->interfaces);
+  if (a.attach.empty()) attach_everywhere(machine->attachments->hooks, machine->interfaces, {});
+  machine->btf = a.btf;
   if (auto filled = fill_maps(*machine->attachments, a.maps); !filled) {
     return tl::unexpected(filled.error());
   }
@@ -123,13 +135,43 @@ Result<RunOptions> LineMachine::run_options(const LineArguments& a, uint32_t thr
                     .network = &kernel->network()};
 }
 
-// __sk_buff has it, and XDP programs that are bound to the device may ask for it.
-bool LineMachine::sees_hashes() const {
-  return std::ranges::any_of(attachments->objects, [](const auto& object) {
-    return std::ranges::any_of(object->programs(), [](const vm::LoadedProgram& loaded) {
-      return loaded.program->type() != BPF_PROG_TYPE_XDP || loaded.program->spec().ifindex != 0;
-    });
-  });
+Result<void> LineMachine::replace_programs(AttachRequest request) {
+  struct Before {
+    vm::Hook* hook;
+    vm::Attached program;
+    vm::TcFilter filter;
+  };
+  const Programs first = programs_of(attachments->hooks.of(vm::kNicIfindex));
+  std::vector<Before> before;
+  for (const InterfaceHooks::Entry& interface : attachments->hooks.all()) {
+    for (vm::Hook& hook : *interface.hooks) before.push_back({&hook, hook.single(), hook.filter()});
+  }
+  auto made = attach_programs(*kernel, request);
+  if (!made) {
+    for (const Before& one : before) {
+      one.hook->attach(one.program.program, one.program.link);
+      one.hook->set_filter(one.filter);
+    }
+    return tl::unexpected(made.error());
+  }
+  if (request.attach.empty()) attach_everywhere(attachments->hooks, interfaces, first);
+  for (auto& object : made->objects) attachments->objects.push_back(std::move(object));
+  return {};
+}
+
+std::vector<vm::LoadedMap> LineMachine::maps() const {
+  std::vector<vm::LoadedMap> maps;
+  for (const auto& object : attachments->objects) {
+    for (const vm::LoadedMap& map : object->maps()) {
+      const auto known = std::ranges::find(maps, map.name, &vm::LoadedMap::name);
+      if (known == maps.end()) {
+        maps.push_back(map);
+      } else {
+        known->map = map.map;
+      }
+    }
+  }
+  return maps;
 }
 
 const std::string& LineMachine::interface_name(size_t port) const {

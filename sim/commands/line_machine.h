@@ -31,14 +31,18 @@ struct LineMachine {
 
   // What its threads run by.
   Result<RunOptions> run_options(const LineArguments& arguments, uint32_t threads) const;
-  // Whether some program sees the hash that hardware gives a packet.
-  bool sees_hashes() const;
+  // Puts other programs where they attach, all or none; those of an object alone, without a place,
+  // at all ports. Nobody may read the hooks meanwhile.
+  Result<void> replace_programs(AttachRequest request);
   const std::string& interface_name(size_t port) const;
+  // Of all objects that were loaded, of the same name that of the last.
+  std::vector<vm::LoadedMap> maps() const;
 
   std::unique_ptr<vm::Engine> engine;
   std::optional<vm::Kernel> kernel;
   std::optional<Attachments> attachments;
   std::vector<uint32_t> interfaces;  // of the ports
+  std::string btf;                   // AttachRequest::btf
 };
 
 }  // namespace xnic::sim

@@ -181,28 +181,83 @@ TrafficReport send(const LineArguments& a, const Request& request, Generator& ge
   return report;
 }
 
+// "64,512", or "rfc2544" for the lengths of its section 9.1, one by one; other words are one.
+std::vector<std::string> searched(const std::string& what) {
+  if (what == "rfc2544") return {"64", "128", "256", "512", "1024", "1280", "1518"};
+  std::vector<std::string> words(1);
+  if (what.find_first_not_of("0123456789,") != std::string::npos) return {what};
+  for (const char c : what) {
+    if (c == ',') {
+      words.emplace_back();
+    } else {
+      words.back() += c;
+    }
+  }
+  return words;
+}
+
+// By the thread that may use the ports.
+struct Sender {
+  LinePorts& ports;
+  nic::Port& tx;
+  nic::Port& rx;
+  int cpu;
+  LineCheck* check;
+  const std::atomic<bool>& stop;
+
+  Result<TrafficReport> run(const LineArguments& a) const {
+    const auto traffic = make_traffic(a.generate, tx.facts().mac);
+    if (!traffic) return tl::unexpected(traffic.error());
+    Generator generator(tx, rx, *traffic);
+    const uint32_t mbps = tx.link().mbps;
+    const auto request = request_of(a, generator.wire_bits(), mbps);
+    if (!request) return tl::unexpected(request.error());
+    Result<TrafficReport> report;
+    std::jthread([&] {
+      if (auto entered = ports.dpdk().enter_thread(cpu); !entered) {
+        report = tl::unexpected(entered.error());
+        return;
+      }
+      report = a.search.empty() ? send(a, *request, generator, *traffic, check, stop)
+                                : search(a, *request, generator, mbps, stop);
+      ports.dpdk().leave_thread();
+    }).join();
+    return report;
+  }
+};
+
 }  // namespace
 
 Result<TrafficReport> run_traffic(const LineArguments& a, LinePorts& ports, nic::Port& tx,
                                   nic::Port& rx, int cpu, LineCheck* check,
                                   const std::atomic<bool>& stop) {
-  const auto traffic = make_traffic(a.generate, tx.facts().mac);
-  if (!traffic) return tl::unexpected(traffic.error());
-  Generator generator(tx, rx, *traffic);
-  const uint32_t mbps = tx.link().mbps;
-  const auto request = request_of(a, generator.wire_bits(), mbps);
-  if (!request) return tl::unexpected(request.error());
-  Result<TrafficReport> report;
-  std::jthread([&] {
-    if (auto entered = ports.dpdk().enter_thread(cpu); !entered) {
-      report = tl::unexpected(entered.error());
-      return;
-    }
-    report = a.search.empty() ? send(a, *request, generator, *traffic, check, stop)
-                              : search(a, *request, generator, mbps, stop);
-    ports.dpdk().leave_thread();
-  }).join();
-  return report;
+  const Sender sender{ports, tx, rx, cpu, check, stop};
+  const std::vector<std::string> lengths = searched(a.generate);
+  if (lengths.size() == 1) return sender.run(a);
+  if (a.search.empty()) {
+    return fail(ExitCode::usage, "--generate {}: several lengths go with --search", a.generate);
+  }
+  TrafficReport all;
+  all.json = {{"search", a.search}, {"lengths", Json::array()}};
+  all.table = fmt::format("{:>12} {:>12} {:>12} {:>12} {:>12}\n", "frame bytes", a.search + " Mpps",
+                          "Gb/s", "% of most", "p50 us");
+  for (const std::string& length : lengths) {
+    LineArguments one = a;
+    one.generate = length;
+    auto report = sender.run(one);
+    if (!report) return report;
+    Json& found = report->json;
+    all.table += fmt::format(
+        "{:>12} {:>12.4f} {:>12.3f} {:>12.2f} {:>12.3f}\n", length,
+        found["frames_per_second"].get<double>() / kMega,
+        found["bits_per_second"].get<double>() / (1000 * kMega),
+        100 * found["of_most"].get<double>(),
+        found["at_rate"]["latency_ps"]["p50"].get<double>() / kPicosecondsPerMicrosecond);
+    found["frame_bytes"] = std::stoul(length);
+    all.json["lengths"].push_back(std::move(found));
+    if (stop) break;
+  }
+  return all;
 }
 
 }  // namespace xnic::sim

@@ -115,6 +115,25 @@ TEST(LineTraffic, SearchOfALoopEndsWithoutLoss) {
   EXPECT_LE(traffic["frames_per_second"], 812'745);
 }
 
+TEST(LineTraffic, SearchesOneLengthAfterTheOther) {
+  const Words words = Words{"line",   "--generate", "1280,1518",  "--search", "pdr",
+                            "--loss", "90%",        "--duration", "30ms"} +
+                      kLoop;
+  const Ran ran = xnic(words + Words{"-j"});
+  XNIC_NEEDS_DPDK(ran);
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const json lengths = json::parse(ran.out)["traffic"]["lengths"];
+  ASSERT_EQ(lengths.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(lengths[i]["frame_bytes"], i == 0 ? 1280 : 1518);
+    EXPECT_GT(lengths[i]["frames_per_second"], 0);
+  }
+  const std::vector<std::string> table = lines(xnic(words).out);
+  ASSERT_EQ(table.size(), 3u);
+  EXPECT_THAT(table[0], HasSubstr("pdr Mpps"));
+  EXPECT_THAT(table[2], HasSubstr("1518"));
+}
+
 TEST(LineTrafficErrors, SayWhatDoesNotGoTogether) {
   struct Wrong {
     Words words;
@@ -124,6 +143,7 @@ TEST(LineTrafficErrors, SayWhatDoesNotGoTogether) {
            Wrong{{"line", "--generate", "64"}, "--tx"},
            Wrong{Words{"line", "--rate", "1Mpps"} + kLoop, "--generate"},
            Wrong{Words{"line", "--generate", "20"} + kLoop, "64 to 1518"},
+           Wrong{Words{"line", "--generate", "64,128"} + kLoop, "--search"},
            Wrong{Words{"line", "--generate", "64", "--search", "best"} + kLoop, "ndr and pdr"},
            Wrong{Words{"line", "--generate", "64", "--search", "pdr"} + kLoop, "--loss"},
            Wrong{Words{"line", "--generate", "64", "--search", "pdr", "--loss", "2"} + kLoop,

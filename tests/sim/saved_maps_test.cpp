@@ -72,7 +72,7 @@ TEST_F(SavedMapsTest, EveryMapComesBackAsItWas) {
   ASSERT_TRUE(saved) << saved.error().message;
   ASSERT_EQ(saved->names().size(), 4u);
   for (const vm::LoadedMap& loaded : object_->maps()) {
-    const auto revived = saved->revive(loaded.name);
+    const auto revived = saved->live(loaded.name);
     ASSERT_TRUE(revived) << revived.error().message;
     EXPECT_EQ(dump_map(**revived).value(), dump_map(*loaded.map).value()) << loaded.name;
   }

@@ -52,6 +52,59 @@ TEST(Untimed, RuntsAndOversizeFramesReachNoProgram) {
   EXPECT_EQ(hooks[1].statistics().runs, summary->delivered);
 }
 
+// Who looks at no packet must find the same counts and hook statistics.
+TEST(Untimed, WhatNobodyLooksAtEndsAsWhatSomebodyDoes) {
+  class Blind : public OutcomeSink {
+   public:
+    void done(const vm::Packet&, const Outcome&) override { ADD_FAILURE() << "was not asked for"; }
+    bool wants_packets() const override { return false; }
+  };
+  const auto traffic = random_traffic(3000, 1'000'000, 9);
+  using Point = vm::HookPoint;
+  const std::vector<std::vector<std::pair<Point, Instructions>>> machines = {
+      {},
+      {{Point::xdp_native, verdict_of_source_address()}},
+      {{Point::xdp_native, verdict_of_source_address()}, {Point::tc_ingress, random_shot()}},
+      {{Point::xdp_native, verdict_of_source_address()}, {Point::xdp_generic, give(XDP_TX)}},
+      {{Point::xdp_native, adjust_head(4)}, {Point::tc_ingress, give(TC_ACT_STOLEN)}},
+      {{Point::xdp_offload, verdict_of_source_address()}, {Point::xdp_native, give(XDP_DROP)}},
+      {{Point::xdp_native, redirect_to(kNic0, 0)}},
+      {{Point::xdp_native, redirect_to(77, 0)}},
+      {{Point::xdp_native, give(99)}},
+      {{Point::xdp_native, fault()}},
+      {{Point::tc_ingress, random_shot()}},
+  };
+  for (size_t i = 0; i < machines.size(); ++i) {
+    SCOPED_TRACE(i);
+    Hooks seen = no_hooks();
+    Hooks unseen = no_hooks();
+    for (const auto& [point, code] : machines[i]) {
+      attach(seen, point, code);
+      attach(unseen, point, code);
+    }
+    KeepingSink sink;
+    Blind blind;
+    const auto one = run_untimed(source_of(traffic), seen, options(), sink);
+    const auto other = run_untimed(source_of(traffic), unseen, options(), blind);
+    ASSERT_TRUE(one && other);
+    expect_whole(traffic, sink, *one);
+    EXPECT_EQ(one->frames, other->frames);
+    EXPECT_EQ(one->delivered, other->delivered);
+    EXPECT_EQ(one->transmitted, other->transmitted);
+    EXPECT_EQ(one->drops, other->drops);
+    EXPECT_EQ(one->simulated_ns, other->simulated_ns);
+    for (size_t point = 0; point < seen.size(); ++point) {
+      const vm::HookStatistics ours = seen[point].statistics();
+      const vm::HookStatistics theirs = unseen[point].statistics();
+      EXPECT_EQ(ours.runs, theirs.runs);
+      EXPECT_EQ(ours.faults, theirs.faults);
+      EXPECT_EQ(ours.instructions, theirs.instructions);
+      EXPECT_EQ(ours.verdicts, theirs.verdicts);
+      EXPECT_EQ(seen[point].faults(), unseen[point].faults());
+    }
+  }
+}
+
 TEST(Untimed, TheSeedDecidesWhatRandomHelpersGive) {
   const auto traffic = random_traffic(500, 0, 3);
   const auto marks = [&](uint64_t seed) {

@@ -136,6 +136,57 @@ TEST(Packet, KeepsBytesPastTheLinearAreaInFragments) {
   }
 }
 
+// Whatever a packet was, the next frame in it finds every field zero.
+TEST(Packet, StartsOverAsAFreshOne) {
+  const Bytes tagged = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0x81, 0, 0x20, 7, 8, 0, 9, 9, 9, 9};
+  const Bytes next = counting_bytes(60);
+  Bytes memory(kFrameSize);
+  for (const bool borrows : {false, true}) {
+    for (const bool copied : {false, true}) {
+      Packet first(tagged);
+      first.rx_timestamp_ns = 5;
+      first.rx_vlan = VlanTag{.protocol = 1, .tci = 2};
+      first.rx_hash = first.rx_hash_type = first.rx_queue_index = first.ingress_ifindex = 7;
+      first.classify_ethernet(std::array<uint8_t, 6>{});
+      first.receive();
+      ASSERT_TRUE(first.skb.vlan_present);
+      first.skb.mark = 9;
+      first.skb.cb[4] = 9;
+      first.skb.tunnel.options = {1, 2, 3};
+      first.skb.checksum_level = 3;
+      first.skb.checksum = 9;
+      Packet clone;
+      clone.copy(first);
+      Packet& packet = copied ? clone : first;
+      if (borrows) {
+        packet.borrow(memory.data(), 60);
+      } else {
+        packet.assign(next);
+      }
+      const Packet fresh(next);
+      EXPECT_EQ(packet.skb.mark, 0u);
+      EXPECT_EQ(packet.skb.cb[4], 0u);
+      EXPECT_EQ(packet.skb.protocol, 0u);
+      EXPECT_EQ(packet.skb.pkt_type, 0u);
+      EXPECT_EQ(packet.skb.checksum, 0u);
+      EXPECT_EQ(packet.skb.checksum_level, 0u);
+      EXPECT_FALSE(packet.skb.vlan_present);
+      EXPECT_FALSE(packet.skb.at_ingress);
+      EXPECT_TRUE(packet.skb.tunnel.options.empty());
+      EXPECT_FALSE(packet.rx_timestamp_ns);
+      EXPECT_FALSE(packet.rx_vlan);
+      EXPECT_EQ(packet.rx_hash, 0u);
+      EXPECT_EQ(packet.rx_hash_type, 0u);
+      EXPECT_EQ(packet.rx_queue_index, 0u);
+      EXPECT_EQ(packet.ingress_ifindex, 0u);
+      EXPECT_EQ(packet.headers.mac, fresh.headers.mac);
+      EXPECT_EQ(packet.headers.network, fresh.headers.network);
+      EXPECT_EQ(packet.headers.transport, fresh.headers.transport);
+      EXPECT_EQ(packet.length(), 60u);
+    }
+  }
+}
+
 TEST(Packet, MovesMetadataAlongWithTheHead) {
   Packet packet(counting_bytes(64));
   ASSERT_EQ(packet.adjust_meta(-8), 0);
