@@ -116,9 +116,8 @@ class SingleValues : public HashedMap<Table> {
       return;
     }
     fields.copy(stored, value, this->spec_.value_size);
-    // A program's stale pointer may have left something there.
+    // A program's stale pointer may have left something there, and may hold the lock.
     fields.release(stored);
-    fields.zero(stored);
   }
 
  private:
