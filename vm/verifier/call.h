@@ -33,6 +33,9 @@ class Call {
   Verdict require_type(uint32_t number, Types... types) const {
     const Register& r = env_.reg(number);
     if (!r.maybe_null && ((r.type == types) || ...)) return {};
+    if (r.type == Type::kernel_object && r.target == 0) {
+      return refuse(EACCES, "R{} points to a struct that is not known to the kernel", number);
+    }
     Register expected;
     std::string names;
     ((expected.type = types, names += (names.empty() ? "" : ", ") + type_name(expected)), ...);

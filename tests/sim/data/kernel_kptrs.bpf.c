@@ -158,4 +158,16 @@ int drops_the_counters_of_all_cpus_as_one(struct __sk_buff* skb) {
   return 0;
 }
 
+/* A socket of a type that programs which run here do not see. */
+SEC("tc")
+int fine_request_socket(struct __sk_buff* skb) {
+  struct bpf_sock_tuple tuple = {};
+  struct bpf_sock* sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), -1, 0);
+  if (!sk) return 0;
+  void* request = bpf_skc_to_tcp_request_sock(sk);
+  if (request) bpf_sk_assign(skb, request, 0);
+  bpf_sk_release(sk);
+  return 0;
+}
+
 char LICENSE[] SEC("license") = "GPL";
