@@ -1,6 +1,7 @@
 #include "nic/host_memory.h"
 
 #include <algorithm>
+#include <cassert>
 
 namespace xnic::nic {
 namespace {
@@ -24,7 +25,7 @@ HostMemory::HostMemory(const sc_core::sc_module_name& name, const NicProfile& pr
       dram_rate_(profile.dram_gbps.value),
       cpu_miss_(from_nanoseconds(profile.cpu_miss_ns.value)),
       card_miss_(from_nanoseconds(profile.card_miss_ns.value)),
-      completion_bytes_(profile.ring_completion_bytes.whole()),
+      completion_lines_(lines_of(profile.ring_completion_bytes.whole())),
       capacity_(profile.ddio_kib.whole() * kKibibyte / kLineBytes),
       lines_(buffers),
       touched_(buffers),
@@ -33,19 +34,25 @@ HostMemory::HostMemory(const sc_core::sc_module_name& name, const NicProfile& pr
 }
 
 void HostMemory::b_transport(tlm::tlm_generic_payload& access, sc_core::sc_time& delay) {
-  const uint64_t buffer = access.get_address() / kBufferBytes;
-  if (buffer >= lines_.size()) return access.set_response_status(tlm::TLM_ADDRESS_ERROR_RESPONSE);
-  const uint64_t bytes = access.get_data_length();
-  if (access.is_write()) {
-    card_writes(delay, static_cast<uint32_t>(buffer), bytes);
-  } else {
-    const Picoseconds longer = card_reads(local_time(delay), static_cast<uint32_t>(buffer), bytes);
-    delay += sc_core::sc_time::from_value(longer);
-  }
+  const uint64_t address = access.get_address() / kBufferBytes;
+  if (address >= lines_.size()) return access.set_response_status(tlm::TLM_ADDRESS_ERROR_RESPONSE);
+  const auto buffer = static_cast<uint32_t>(address);
+  const uint32_t bytes = access.get_data_length();
   access.set_response_status(tlm::TLM_OK_RESPONSE);
+  if (access.is_read()) {
+    const Picoseconds longer = card_reads(local_time(delay), buffer, bytes);
+    delay += sc_core::sc_time::from_value(longer);
+  } else if (const DmaBurst* burst = access.get_extension<DmaBurst>()) {
+    for (const DmaBurst::Piece& piece : burst->pieces) card_writes(piece);
+  } else {
+    card_writes({local_time(delay), buffer, bytes});
+  }
 }
-void HostMemory::card_writes(const sc_core::sc_time& delay, uint32_t buffer, uint64_t bytes) {
-  const uint64_t lines = lines_of(bytes) + lines_of(completion_bytes_);
+
+void HostMemory::card_writes(const DmaBurst::Piece& piece) {
+  const uint32_t buffer = piece.buffer;
+  assert(buffer < lines_.size());
+  const uint64_t lines = lines_of(piece.bytes) + completion_lines_;
   if (lines_[buffer] == 0) {
     place_[buffer] = static_cast<uint32_t>(cached_.size());
     cached_.push_back(buffer);
@@ -53,7 +60,7 @@ void HostMemory::card_writes(const sc_core::sc_time& delay, uint32_t buffer, uin
   used_ += lines - lines_[buffer];
   lines_[buffer] = static_cast<uint32_t>(lines);
   touched_[buffer] = false;
-  while (used_ > capacity_) push_out(local_time(delay), cached_[random_() % cached_.size()]);
+  while (used_ > capacity_) push_out(piece.time, cached_[random_() % cached_.size()]);
 }
 
 // The card wrote it, so that DRAM does not have it yet.

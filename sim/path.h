@@ -142,6 +142,37 @@ class Path {
     bool ends_;    // what passes XDP is delivered: no program behind it, no forwarding
   };
 
+  // The XDP program at a hook of an interface, looked up once for packets that pass it one after
+  // the other, with the time that it takes: what native() and offload() do. Valid until programs
+  // are attached or detached.
+  class Xdp {
+   public:
+    Xdp(Path& path, vm::HookPoint point, uint32_t ifindex);
+
+    bool attached() const { return attached_; }
+    // True if the packet goes on; if not, the outcome says how its way ended.
+    bool run(Way& way) {
+      if (!single_) return path_.pass(way, point_);
+      way.environment.now_ns = way.now / nic::kPicosecondsPerNanosecond;
+      vm::Invocation invocation(way.packet, way.environment);
+      const vm::Action action = single_->run(invocation);
+      way.now += path_.costs_.hook + invocation.instructions * path_.costs_.instruction;
+      if (looks_at_packet_) way.now += std::exchange(way.miss, 0);
+      way.work.instructions += invocation.instructions;
+      way.work.cost += invocation.cost;
+      if (action != vm::Action::drop) return path_.go_on(way, point_, action, invocation);
+      drop(way.outcome, DropReason::xdp_drop, way.now);
+      return false;
+    }
+
+   private:
+    Path& path_;
+    vm::HookPoint point_;
+    bool attached_;
+    bool looks_at_packet_ = false;
+    std::optional<vm::Hook::Single> single_{};  // where nobody wants to know of each run
+  };
+
   // At the interface that packets enter at by default.
   bool attached(vm::HookPoint point, uint32_t ifindex = kNic0) const {
     return hook_at(point, ifindex) != nullptr;
@@ -149,8 +180,8 @@ class Path {
 
   // The offloaded and the native XDP program. True if the packet goes on; if not, the outcome says
   // how its way ended.
-  bool offload(Way& way);
-  bool native(Way& way) { return xdp(way, vm::HookPoint::xdp_native) != Next::ended; }
+  bool offload(Way& way) { return pass(way, vm::HookPoint::xdp_offload); }
+  bool native(Way& way) { return pass(way, vm::HookPoint::xdp_native); }
   // From the sk_buff on: generic XDP, tc ingress, and delivery or tc egress and transmission. The
   // way has ended when it returns, with the VLAN tag back in the bytes, as a tap shows them.
   void stack(Way& way);
@@ -172,6 +203,9 @@ class Path {
   vm::HookResult run(Way& way, vm::Hook& hook, vm::Invocation& invocation);
   void run_slowly(vm::Packet& packet, vm::Environment& environment, Outcome& outcome,
                   nic::Picoseconds now);
+  bool pass(Way& way, vm::HookPoint point);
+  // The same from the program's action on, with what its run took added to way.now.
+  bool go_on(Way& way, vm::HookPoint point, vm::Action action, const vm::Invocation& invocation);
   // From the native XDP program's action on.
   void go_on_slowly(vm::Invocation& invocation, vm::Action action, Outcome& outcome,
                     nic::Picoseconds now);
