@@ -50,7 +50,9 @@ class HostMemory : public sc_core::sc_module {
   tlm_utils::simple_target_socket<HostMemory> socket;
 
   // How much longer than from the cache a CPU's first touch of a packet takes.
-  Picoseconds cpu_miss(uint32_t buffer) const { return lines_[buffer] != 0 ? 0 : cpu_miss_; }
+  Picoseconds cpu_miss(uint32_t buffer) const {
+    return buffers_[buffer].lines != 0 ? 0 : cpu_miss_;
+  }
   // A CPU has touched a packet that was in DRAM: its caches have it now.
   void cpu_touched(Picoseconds now, uint32_t buffer);
 
@@ -61,8 +63,8 @@ class HostMemory : public sc_core::sc_module {
   void b_transport(tlm::tlm_generic_payload& access, sc_core::sc_time& delay);
   // A packet, and its completion entry with it.
   void card_writes(const DmaBurst::Piece& piece);
-  Picoseconds card_reads(Picoseconds now, uint32_t buffer, uint64_t bytes);
-  void push_out(Picoseconds now, uint32_t buffer);
+  Picoseconds card_reads(Picoseconds now, uint32_t number, uint64_t bytes);
+  void push_out(Picoseconds now, uint32_t number);
   Picoseconds move(Picoseconds now, uint64_t lines);
 
   LinkRate dram_rate_;
@@ -71,9 +73,12 @@ class HostMemory : public sc_core::sc_module {
   uint64_t completion_lines_;
   uint64_t capacity_;  // lines
   uint64_t used_ = 0;
-  std::vector<uint32_t> lines_;   // in the cache, by buffer; 0: it is not there
-  std::vector<bool> touched_;     // a CPU's caches have it, by buffer
-  std::vector<uint32_t> place_;   // in cached_, by buffer that is there
+  struct Buffer {
+    uint32_t lines = 0;    // in the cache; 0: it is not there
+    uint32_t place = 0;    // in cached_, if it is there
+    bool touched = false;  // a CPU's caches have it
+  };
+  std::vector<Buffer> buffers_;
   std::vector<uint32_t> cached_;  // buffers, in no order
   std::minstd_rand random_;
   Picoseconds last_ = 0;     // the latest time at which DRAM was used

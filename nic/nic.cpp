@@ -182,6 +182,56 @@ bool Nic::load_frames() {
   return !exhausted_;
 }
 
+// The frame is in its queue: offload engine, then drop, transmission or DMA.
+inline void Nic::accept(const Arrival& arrival, Queue& queue) {
+  const Picoseconds received = arrival.received;
+  const Picoseconds parsed = received + parser_latency_;
+  if (!options_.offloads && queue.ring.free() == 0) {
+    hold(queue, received, parsed);
+    return client_.refused(arrival, NicDrop::no_descriptor, parsed);
+  }
+  auto transit = client_.taken_in(arrival);
+  vm::Packet& packet = transit->packet;
+  Picoseconds now = parsed;
+  if (options_.offloads) {
+    const Picoseconds begun = engine_.start(parsed);
+    const Offloaded run = client_.offload(*transit, begun);
+    if (run.ran) {
+      now = engine_.charge(begun, run);
+      transit->engine = {begun, now};
+    }
+    if (run.way == Offloaded::Way::drop) {
+      hold(queue, received, now);
+      return client_.offload_dropped(std::move(transit), now);
+    }
+    if (run.way == Offloaded::Way::transmit) {
+      const Mac::Slot out = mac_tx_[transit->port].pass(now, packet.length());
+      transit->wire_out = {out.start, out.end};
+      hold(queue, received, out.end);
+      return client_.sent(std::move(transit), out.end);
+    }
+    if (queue.ring.free() == 0) {
+      hold(queue, received, now);
+      return client_.lost(std::move(transit), NicDrop::no_descriptor, now);
+    }
+  }
+  const Picoseconds described = queue.descriptors.take();
+  const auto buffer = queue.first_buffer + static_cast<uint32_t>(queue.ring.next_place());
+  const Pcie::Transfer data = pcie_.write(now, packet.length(), address_of(buffer));
+  const Picoseconds ready = std::max(
+      data.done, pcie_.write(data.left, completion_bytes_, address_of_completion(buffer)).done);
+  written_.pieces.push_back({data.done, buffer, packet.length()});
+  transit->buffer = buffer;
+  // Without a descriptor the DMA waits; others go before it.
+  const Picoseconds late = described - std::min(described, now);
+  transit->to_host = {data.begun + late, data.left + late};
+  transit->ready = ready + late;
+  hold(queue, received, data.left + late);
+  queue.ring.fill(std::move(transit));
+  queue.descriptors.fetch(now, queue.ring.free(), pcie_);
+  raise(queue, ready + late);
+}
+
 // Takes a frame from the wire. Gives kReceived, or until when it has to wait: kEndOfTime where that
 // is until a descriptor is posted.
 Picoseconds Nic::receive(const traces::Frame& frame, uint32_t port) {
@@ -235,56 +285,6 @@ Picoseconds Nic::receive(const traces::Frame& frame, uint32_t port) {
     accept(arrival, queue);
   }
   return kReceived;
-}
-
-// The frame is in its queue: offload engine, then drop, transmission or DMA.
-void Nic::accept(const Arrival& arrival, Queue& queue) {
-  const Picoseconds received = arrival.received;
-  const Picoseconds parsed = received + parser_latency_;
-  if (!options_.offloads && queue.ring.free() == 0) {
-    hold(queue, received, parsed);
-    return client_.refused(arrival, NicDrop::no_descriptor, parsed);
-  }
-  auto transit = client_.taken_in(arrival);
-  vm::Packet& packet = transit->packet;
-  Picoseconds now = parsed;
-  if (options_.offloads) {
-    const Picoseconds begun = engine_.start(parsed);
-    const Offloaded run = client_.offload(*transit, begun);
-    if (run.ran) {
-      now = engine_.charge(begun, run);
-      transit->engine = {begun, now};
-    }
-    if (run.way == Offloaded::Way::drop) {
-      hold(queue, received, now);
-      return client_.offload_dropped(std::move(transit), now);
-    }
-    if (run.way == Offloaded::Way::transmit) {
-      const Mac::Slot out = mac_tx_[transit->port].pass(now, packet.length());
-      transit->wire_out = {out.start, out.end};
-      hold(queue, received, out.end);
-      return client_.sent(std::move(transit), out.end);
-    }
-    if (queue.ring.free() == 0) {
-      hold(queue, received, now);
-      return client_.lost(std::move(transit), NicDrop::no_descriptor, now);
-    }
-  }
-  const Picoseconds described = queue.descriptors.take();
-  const auto buffer = queue.first_buffer + static_cast<uint32_t>(queue.ring.next_place());
-  const Pcie::Transfer data = pcie_.write(now, packet.length(), address_of(buffer));
-  const Picoseconds ready = std::max(
-      data.done, pcie_.write(data.left, completion_bytes_, address_of_completion(buffer)).done);
-  written_.pieces.push_back({data.done, buffer, packet.length()});
-  transit->buffer = buffer;
-  // Without a descriptor the DMA waits; others go before it.
-  const Picoseconds late = described - std::min(described, now);
-  transit->to_host = {data.begun + late, data.left + late};
-  transit->ready = ready + late;
-  hold(queue, received, data.left + late);
-  queue.ring.fill(std::move(transit));
-  queue.descriptors.fetch(now, queue.ring.free(), pcie_);
-  raise(queue, ready + late);
 }
 
 // Loosely timed: the pieces say how far ahead of SystemC's clock they are.

@@ -81,7 +81,9 @@ class Pcie {
     Picoseconds slipped_ = 0;
   };
 
-  Transfer write_tlp(Picoseconds now, uint64_t payload, uint64_t address) {
+  // Twice for every packet.
+  [[gnu::always_inline]] inline Transfer write_tlp(Picoseconds now, uint64_t payload,
+                                                   uint64_t address) {
     const auto credits = static_cast<uint32_t>((payload + kCreditBytes - 1) / kCreditBytes);
     const Picoseconds time = rate_.time(payload + write_header_);
     const Picoseconds begun = wire_to_host_.pass(posted_.take(now, credits), time);

@@ -75,6 +75,32 @@ void Host::begin_poll(Cpu& cpu) {
   }
 }
 
+inline void Host::process(Cpu& cpu, std::unique_ptr<nic::Transit> transit) {
+  auto& traveller = static_cast<Traveller&>(*transit);
+  vm::Environment& environment = environments_.cores[cpu.number];
+  const uint64_t now_ns = cpu.clock / nic::kPicosecondsPerNanosecond;
+  if (environments_.timers.next() <= now_ns) {
+    cpu.clock += environments_.timers.run_until(now_ns, environment) * instruction_cost_;
+  }
+  Way way{traveller.packet, environment, traveller.outcome, cpu.clock + packet_cost_};
+  const nic::Picoseconds miss = way.miss = memory_.cpu_miss(transit->buffer);
+  if (xdp_[traveller.in_port].run(way)) path_.stack(way);
+  if (way.miss != miss) memory_.cpu_touched(way.now, transit->buffer);
+  cpu.clock = way.now;
+  if (traveller.outcome.end == End::transmitted) {
+    // What leaves by an interface that is no port of the card is not the card's to send.
+    const auto port = std::ranges::find(ports_, traveller.outcome.out_ifindex);
+    if (port != ports_.end()) {
+      transit->left = way.now;
+      transit->port = static_cast<uint32_t>(port - ports_.begin());
+      nic_.place(cpu.queue, std::move(transit));
+      ++cpu.placed;
+      return;
+    }
+  }
+  client_.ended(std::move(transit));
+}
+
 void Host::go_on(Cpu& cpu) {
   if (cpu.over) return end_poll(cpu);
   while (cpu.taken < weight_) {
@@ -112,32 +138,6 @@ void Host::write(uint32_t offset, uint32_t value) {
   sc_core::sc_time delay;
   registers->b_transport(access_, delay);
   assert(access_.is_response_ok());
-}
-
-void Host::process(Cpu& cpu, std::unique_ptr<nic::Transit> transit) {
-  auto& traveller = static_cast<Traveller&>(*transit);
-  vm::Environment& environment = environments_.cores[cpu.number];
-  const uint64_t now_ns = cpu.clock / nic::kPicosecondsPerNanosecond;
-  if (environments_.timers.next() <= now_ns) {
-    cpu.clock += environments_.timers.run_until(now_ns, environment) * instruction_cost_;
-  }
-  Way way{traveller.packet, environment, traveller.outcome, cpu.clock + packet_cost_};
-  const nic::Picoseconds miss = way.miss = memory_.cpu_miss(transit->buffer);
-  if (xdp_[traveller.in_port].run(way)) path_.stack(way);
-  if (way.miss != miss) memory_.cpu_touched(way.now, transit->buffer);
-  cpu.clock = way.now;
-  if (traveller.outcome.end == End::transmitted) {
-    // What leaves by an interface that is no port of the card is not the card's to send.
-    const auto port = std::ranges::find(ports_, traveller.outcome.out_ifindex);
-    if (port != ports_.end()) {
-      transit->left = way.now;
-      transit->port = static_cast<uint32_t>(port - ports_.begin());
-      nic_.place(cpu.queue, std::move(transit));
-      ++cpu.placed;
-      return;
-    }
-  }
-  client_.ended(std::move(transit));
 }
 
 std::vector<nic::Resource> Host::resources() const {

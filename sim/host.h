@@ -1,6 +1,7 @@
 #pragma once
 
 #include <tlm_utils/simple_initiator_socket.h>
+#include <array>
 #include <deque>
 #include <memory>
 #include <systemc>
@@ -16,6 +17,8 @@ namespace xnic::sim {
 
 // A packet in the timed system, with its story.
 struct Traveller : nic::Transit {
+  // Memory for it, laid out as vm::Packet has it: where DMA would put it.
+  alignas(64) std::array<uint8_t, vm::kFrameSize> page;
   Outcome outcome;
   uint32_t in_port = 0;  // where it came in
 };

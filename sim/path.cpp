@@ -85,22 +85,7 @@ PathCosts offload_costs(const nic::NicProfile& profile) {
 
 void enter(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome, uint32_t ifindex) {
   packet.assign(frame.bytes);
-  packet.id = frame.id;
-  packet.ifindex = ifindex;
-  packet.ingress_ifindex = ifindex;
-  packet.rx_queue_index = 0;
-  packet.rx_hash = 0;
-  packet.rx_timestamp_ns = frame.time_ps / nic::kPicosecondsPerNanosecond;
-  outcome.packet_id = frame.id;
-  outcome.arrival_ps = frame.time_ps;
-  outcome.end_ps = frame.time_ps;
-  outcome.queue = 0;
-  outcome.in_ifindex = ifindex;
-  outcome.out_ifindex = 0;
-  outcome.end = End::delivered;
-  outcome.reason = DropReason::none;
-  outcome.events.clear();
-  outcome.copies = {};
+  begin(frame, packet, outcome, ifindex);
 }
 
 const vm::Hook* Path::first_xdp(uint32_t ifindex) const {

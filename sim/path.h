@@ -61,6 +61,24 @@ struct Way {
 // A frame of a capture enters at an interface.
 void enter(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome,
            uint32_t ifindex = kNic0);
+// The same where the packet has the frame's bytes already, and nothing else.
+inline void begin(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome,
+                  uint32_t ifindex) {
+  packet.id = frame.id;
+  packet.ifindex = ifindex;
+  packet.ingress_ifindex = ifindex;
+  packet.rx_timestamp_ns = frame.time_ps / nic::kPicosecondsPerNanosecond;
+  outcome.packet_id = frame.id;
+  outcome.arrival_ps = frame.time_ps;
+  outcome.end_ps = frame.time_ps;
+  outcome.queue = 0;
+  outcome.in_ifindex = ifindex;
+  outcome.out_ifindex = 0;
+  outcome.end = End::delivered;
+  outcome.reason = DropReason::none;
+  outcome.events.clear();
+  outcome.copies = {};
+}
 
 // Its way ends: delivered or transmitted (by out_ifindex), or for this reason.
 void end(Way& way, End how);

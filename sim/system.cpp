@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <exception>
 #include <optional>
 #include <utility>
@@ -33,7 +34,7 @@ constexpr nic::Picoseconds kQuantum = 1'000'000 * nic::kPicosecondsPerNanosecond
 
 constexpr std::array<std::string_view, 5> kStages = {"wire", "card", "ring", "host", "transmit"};
 
-class System : public nic::NicClient, public HostClient {
+class System final : public nic::NicClient, public HostClient {
  public:
   System(const FrameSource& source, const InterfaceHooks& hooks, const RunOptions& options,
          OutcomeSink& sink)
@@ -113,9 +114,17 @@ class System : public nic::NicClient, public HostClient {
     auto traveller = fresh();
     traveller->come(arrival);
     traveller->in_port = arrival.port;
-    enter(arrival.frame, traveller->packet, traveller->outcome, ports_[arrival.port]);
-    nic::Rss::apply(arrival.steering, traveller->packet);
-    traveller->packet.rx_timestamp_ns = arrival.received / nic::kPicosecondsPerNanosecond;
+    vm::Packet& packet = traveller->packet;
+    const std::span<const uint8_t> bytes = arrival.frame.bytes;
+    if (bytes.size() <= vm::kLinearSize) {
+      std::memcpy(&traveller->page[vm::kHeadroom], bytes.data(), bytes.size());
+      packet.borrow(traveller->page.data(), static_cast<uint32_t>(bytes.size()));
+    } else {
+      packet.assign(bytes);
+    }
+    begin(arrival.frame, packet, traveller->outcome, ports_[arrival.port]);
+    nic::Rss::apply(arrival.steering, packet);
+    packet.rx_timestamp_ns = arrival.received / nic::kPicosecondsPerNanosecond;
     traveller->outcome.queue = arrival.steering.queue;
     return traveller;
   }
