@@ -146,7 +146,11 @@ class Attacher {
  public:
   Attacher(vm::Kernel& kernel, const AttachRequest& request)
       : kernel_(kernel),
-        options_{.btf_path = request.btf, .programs = wanted(request), .device = vm::kNicIfindex},
+        options_{.btf_path = request.btf,
+                 .programs = wanted(request),
+                 .device = vm::kNicIfindex,
+                 .keeps = request.keeps,
+                 .tried = request.tried},
         replaces_(request.replaces),
         done_(kernel) {}
 

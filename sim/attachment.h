@@ -15,11 +15,13 @@ namespace xnic::sim {
 
 // What the user wants to run: one object whose section names say where, and explicit attachments.
 struct AttachRequest {
-  std::optional<std::string> object;  // path
-  std::string program;                // picks one of `object`'s programs; empty: by section
-  std::vector<std::string> attach;    // "[INTERFACE/]HOOK=OBJECT[:PROGRAM][,OPTION]..."
-  std::string btf;                    // types of the kernel for CO-RE; empty: the emulated one's
-  bool replaces = false;              // programs that are there make room
+  std::optional<std::string> object;   // path
+  std::string program;                 // picks one of `object`'s programs; empty: by section
+  std::vector<std::string> attach;     // "[INTERFACE/]HOOK=OBJECT[:PROGRAM][,OPTION]..."
+  std::string btf;                     // types of the kernel for CO-RE; empty: the emulated one's
+  bool replaces = false;               // programs that are there make room
+  std::vector<vm::LoadedMap> keeps{};  // ObjectOptions::keeps
+  bool tried = false;                  // ObjectOptions::tried
 };
 
 // Objects loaded into a kernel, each file once, and the hooks of its interfaces with their

@@ -54,9 +54,9 @@ Result<std::unique_ptr<KernelSide>> KernelSide::emulated(const std::string& path
       engine, vm::KernelOptions{
                   .possible_cpus = real_possible_cpus(), .seed = seed, .network = options.network});
   side->host_ = std::make_unique<EmulatedKernel>(*side->kernel_);
-  if (!vm::libbpf_survives([&] { static_cast<void>(side->load(path, *file, options)); })) {
-    return fail(ExitCode::bad_input, "{}: is damaged so that libbpf fails on it; compile it again",
-                path);
+  const auto attempt = [&] { static_cast<void>(side->load(path, *file, options)); };
+  if (auto survived = vm::libbpf_survives(path, attempt); !survived) {
+    return tl::unexpected(survived.error());
   }
   if (auto loaded = side->load(path, *file, options); !loaded) {
     return tl::unexpected(loaded.error());

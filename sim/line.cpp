@@ -1,5 +1,5 @@
-// What it leaves out: a cpumap's CPUs are numbers here, the packet stays on its thread.
-// Test: tests/sim/line_test.cpp.
+// What it leaves out: an sk_buff that a cpumap sends to another CPU stays on its thread.
+// Test: tests/sim/line_command_test.cpp.
 #include "sim/line.h"
 
 #include <algorithm>
@@ -80,8 +80,25 @@ class Line::Worker {
   LineCount count() const { return shared_.read(); }
   // Of the programs that it runs; what it counted with those before is told.
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+  // A frame whose flow is another thread's.
+  struct Spread {
+    nic::PortFrame* frame;
+    size_t port;
+  };
+  // A packet that a cpumap sends to another CPU, in its frame's memory.
+  struct ForCpu {
+    std::unique_ptr<vm::Packet> packet;
+    nic::PortFrame* frame;
+    size_t port;
+    vm::RedirectEntry entry;
+  };
+  // What threads leave to this one.
+  struct Inbox {
+    HandOver<Spread> spread;
+    HandOver<ForCpu> for_cpu;
+  };
   // Called by other threads.
-  HandOver& from(size_t thread) { return *inbox_[thread]; }
+  Inbox& from(size_t thread) { return *inbox_[thread]; }
 
  private:
   // A receive queue that this thread polls.
@@ -96,7 +113,8 @@ class Line::Worker {
   void take_programs();
   bool finished() const;
   bool poll(Source& source);
-  bool take_handed_over();
+  bool take_spread();
+  bool take_for_cpu();
   void spread(const Source& source, std::span<nic::PortFrame* const> frames);
   void run(size_t port, uint32_t queue, std::span<nic::PortFrame* const> frames);
   // Frames of a burst that stay here; of which port they are.
@@ -107,7 +125,13 @@ class Line::Worker {
     size_t count = 0;
     std::array<nic::PortFrame*, kMostBurst> frames;
   };
+  void free(const Ended& ended);
   void prefetch(uint32_t ifindex, size_t packets);
+  // Whether another thread is the CPU that the packet at hand is to go to: each that a cpumap may
+  // have is one.
+  bool is_for_thread(const vm::Redirect& redirect);
+  void send_to_cpu(Ended& ended, nic::PortFrame* frame, std::unique_ptr<vm::Packet>& packet,
+                   Outcome& outcome);
   // Counts the end of a packet's way. The frame goes on to where the packet goes.
   void finish(Ended& ended, nic::PortFrame* frame, vm::Packet& packet, Outcome& outcome);
   void flush();
@@ -120,7 +144,7 @@ class Line::Worker {
   Line& line_;
   uint32_t number_;
   std::vector<Source> sources_;
-  std::vector<std::unique_ptr<HandOver>> inbox_;  // by sending thread
+  std::vector<std::unique_ptr<Inbox>> inbox_;  // by sending thread
   Environments environments_;
   std::optional<HookCopies> hooks_;
   std::optional<Path> path_;
@@ -128,8 +152,9 @@ class Line::Worker {
   bool hashes_ = false;  // programs see the RSS hash of packets
   nic::Rss rss_;
 
-  std::array<vm::Packet, kMostBurst> packets_;
-  std::vector<bool> sends_;  // by port: something waits
+  std::array<std::unique_ptr<vm::Packet>, kMostBurst> packets_;
+  std::optional<vm::Redirect> to_cpu_;  // where the packet at hand goes, if another thread takes it
+  std::vector<bool> sends_;             // by port: something waits
   LineCount counted_;
   SharedCount shared_;
   std::jthread thread_;
@@ -150,7 +175,8 @@ Line::Worker::Worker(Line& line, uint32_t thread)
       sources_.push_back({.port = port, .queue = queue, .spreads = spreads});
     }
   }
-  for (uint32_t i = 0; i < threads; ++i) inbox_.push_back(std::make_unique<HandOver>());
+  for (uint32_t i = 0; i < threads; ++i) inbox_.push_back(std::make_unique<Inbox>());
+  for (auto& packet : packets_) packet = std::make_unique<vm::Packet>();
 }
 
 void Line::Worker::take_programs() {
@@ -168,6 +194,7 @@ void Line::Worker::take_programs() {
   path_.emplace(hooks_->hooks(), PathCosts());
   path_->set_keeps_events(false);
   path_->set_socket_received(line_.options_.run.socket_received);
+  path_->set_cpu_takes([this](const vm::Redirect& redirect) { return is_for_thread(redirect); });
   path_->set_copy_sent([this](const vm::Packet& packet, uint32_t ifindex, nic::Picoseconds) {
     const auto port = line_.port_of_ifindex_[ifindex];
     if (!port) return;
@@ -191,12 +218,14 @@ void Line::Worker::work() {
   }
   uint64_t drain_until = UINT64_MAX;
   bool polls = true;
+  bool hands_over = true;
   for (uint64_t before = nic::cycles_now();;) {
     if (line_.generation_.load(std::memory_order_acquire) !=
         generation_.load(std::memory_order_relaxed)) {
       take_programs();
     }
-    bool any = take_handed_over();
+    bool any = take_spread();
+    any = take_for_cpu() || any;
     if (polls) {
       for (Source& source : sources_) any = poll(source) || any;
     }
@@ -216,9 +245,14 @@ void Line::Worker::work() {
         polls = false;
         line_.polling_.fetch_sub(1, std::memory_order_release);
       }
-    } else if (!any && line_.polling_.load(std::memory_order_acquire) == 0) {
-      // Nobody leaves frames to this thread any more.
-      while (take_handed_over()) flush();
+    } else if (hands_over && !any && line_.polling_.load(std::memory_order_acquire) == 0) {
+      // Nobody spreads frames any more.
+      while (take_spread()) flush();
+      hands_over = false;
+      line_.handing_over_.fetch_sub(1, std::memory_order_release);
+    } else if (!any && line_.handing_over_.load(std::memory_order_acquire) == 0) {
+      // Nobody leaves anything to this thread any more.
+      while (take_for_cpu()) flush();
       break;
     }
   }
@@ -278,14 +312,14 @@ void Line::Worker::spread(const Source& source, std::span<nic::PortFrame* const>
       continue;
     }
     // The other thread is slower than this one: waiting for it keeps all frames.
-    while (!line_.workers_[thread]->from(number_).put({frame, source.port})) {
-      if (!take_handed_over()) std::this_thread::yield();
+    while (!line_.workers_[thread]->from(number_).spread.put({frame, source.port})) {
+      if (!take_spread()) std::this_thread::yield();
     }
   }
   run(source.port, number_, std::span<nic::PortFrame* const>(own).first(count));
 }
 
-bool Line::Worker::take_handed_over() {
+bool Line::Worker::take_spread() {
   bool any = false;
   for (const auto& inbox : inbox_) {
     std::array<nic::PortFrame*, kMostBurst> frames;
@@ -295,7 +329,7 @@ bool Line::Worker::take_handed_over() {
       run(port, number_, std::span<nic::PortFrame* const>(frames).first(std::exchange(count, 0)));
     };
     for (size_t i = 0; i < kMostBurst; ++i) {
-      const auto item = inbox->take();
+      const auto item = inbox->spread.take();
       if (!item) break;
       any = true;
       if (item->port != port && count != 0) run_them();
@@ -307,19 +341,68 @@ bool Line::Worker::take_handed_over() {
   return any;
 }
 
+bool Line::Worker::take_for_cpu() {
+  bool any = false;
+  Outcome outcome;
+  for (const auto& inbox : inbox_) {
+    for (size_t i = 0; i < kMostBurst; ++i) {
+      auto item = inbox->for_cpu.take();
+      if (!item) break;
+      any = true;
+      vm::Packet& packet = *item->packet;
+      outcome.packet_id = packet.id;
+      outcome.queue = packet.rx_queue_index;
+      outcome.in_ifindex = packet.ingress_ifindex;
+      const uint64_t now_ps = now_ns() * nic::kPicosecondsPerNanosecond;
+      Way way{packet, environments_.cores[number_], outcome, now_ps};
+      path_->arrive_at_cpu(way, item->entry);
+      Ended ended(item->port);
+      finish(ended, item->frame, packet, outcome);
+      free(ended);
+    }
+  }
+  return any;
+}
+
+bool Line::Worker::is_for_thread(const vm::Redirect& redirect) {
+  if (redirect.key == number_) return false;
+  to_cpu_ = redirect;
+  return true;
+}
+
+void Line::Worker::send_to_cpu(Ended& ended, nic::PortFrame* frame,
+                               std::unique_ptr<vm::Packet>& packet, Outcome& outcome) {
+  const vm::Redirect to = *std::exchange(to_cpu_, std::nullopt);
+  auto& queue = line_.workers_[to.key]->from(number_).for_cpu;
+  ForCpu item{std::move(packet), frame, ended.port, to.entry};
+  if (queue.put(std::move(item), to.entry.queue_size)) {
+    packet = std::make_unique<vm::Packet>();
+    return;
+  }
+  packet = std::move(item.packet);
+  drop(outcome, DropReason::cpumap_full, outcome.end_ps);
+  finish(ended, frame, *packet, outcome);
+}
+
+void Line::Worker::free(const Ended& ended) {
+  if (ended.count == 0) return;
+  line_.options_.ports[ended.port].port->free(
+      std::span<nic::PortFrame* const>(ended.frames).first(ended.count));
+}
+
 void Line::Worker::run(size_t port, uint32_t queue, std::span<nic::PortFrame* const> frames) {
   if (frames.empty()) return;
   nic::Port& from = *line_.options_.ports[port].port;
   const uint32_t ifindex = line_.options_.ports[port].ifindex;
   std::array<vm::Packet*, kMostBurst> packets;
-  for (size_t i = 0; i < frames.size(); ++i) packets[i] = &packets_[i];
+  for (size_t i = 0; i < frames.size(); ++i) packets[i] = packets_[i].get();
   from.wrap(frames, std::span<vm::Packet* const>(packets).first(frames.size()));
   const uint64_t now = now_ns();
   const uint64_t now_ps = now * nic::kPicosecondsPerNanosecond;
   environments_.run_timers(now);
   vm::Environment& environment = environments_.cores[number_];
   for (size_t i = 0; i < frames.size(); ++i) {
-    vm::Packet& packet = packets_[i];
+    vm::Packet& packet = *packets_[i];
     packet.id = counted_.received + i + 1;
     packet.ifindex = packet.ingress_ifindex = ifindex;
     if (hashes_ && packet.rx_hash_type == 0) rss_.steer(packet);
@@ -333,7 +416,7 @@ void Line::Worker::run(size_t port, uint32_t queue, std::span<nic::PortFrame* co
   outcome.queue = queue;
   outcome.in_ifindex = ifindex;
   for (size_t i = 0; i < frames.size(); ++i) {
-    vm::Packet& packet = packets_[i];
+    vm::Packet& packet = *packets_[i];
     counted_.received_bytes += packet.length();
     outcome.packet_id = packet.id;
     const auto check = nic::check_frame(packet.linear(), packet.length(), line_.options_.run.mtu);
@@ -343,11 +426,14 @@ void Line::Worker::run(size_t port, uint32_t queue, std::span<nic::PortFrame* co
       drop(outcome, check == nic::FrameCheck::runt ? DropReason::runt : DropReason::oversize,
            now_ps);
     }
-    finish(ended, frames[i], packet, outcome);
+    if (to_cpu_) {
+      send_to_cpu(ended, frames[i], packets_[i], outcome);
+    } else {
+      finish(ended, frames[i], packet, outcome);
+    }
   }
   counted_.received += frames.size();
-  if (ended.count != 0)
-    from.free(std::span<nic::PortFrame* const>(ended.frames).first(ended.count));
+  free(ended);
 }
 
 // What the first XDP program will look up, where it has a prologue.
@@ -356,7 +442,7 @@ void Line::Worker::prefetch(uint32_t ifindex, size_t packets) {
   if (hook == nullptr || !hook->prefetches()) return;
   std::array<vm::Hook::Waiting, kMostBurst> waiting;
   for (size_t i = 0; i < packets; ++i) {
-    waiting[i] = {&packets_[i], &environments_.cores[number_]};
+    waiting[i] = {packets_[i].get(), &environments_.cores[number_]};
   }
   hook->prefetch(std::span(waiting).first(packets));
 }
@@ -419,7 +505,7 @@ Line::~Line() { static_cast<void>(stop()); }
 
 void Line::start() {
   started_ = std::chrono::steady_clock::now();
-  at_work_ = polling_ = static_cast<uint32_t>(workers_.size());
+  at_work_ = polling_ = handing_over_ = static_cast<uint32_t>(workers_.size());
   for (const auto& worker : workers_) worker->start();
 }
 

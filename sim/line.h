@@ -102,8 +102,9 @@ class Line {
   std::atomic<uint64_t> generation_ = 1;
   std::atomic<bool> stopping_ = false;
   std::atomic<uint32_t> at_work_ = 0;
-  std::atomic<uint32_t> polling_ = 0;  // threads that still take frames from ports
-  std::atomic<int64_t> packets_left_;  // to be asked for
+  std::atomic<uint32_t> polling_ = 0;       // threads that still take frames from ports
+  std::atomic<uint32_t> handing_over_ = 0;  // and those that still run what others spread
+  std::atomic<int64_t> packets_left_;       // to be asked for
   std::atomic<uint64_t> packets_taken_ = 0;
   std::chrono::steady_clock::time_point started_;
   uint64_t ended_ns_ = 0;

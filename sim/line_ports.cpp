@@ -25,8 +25,7 @@ std::optional<std::string> cable_of(const std::string& name) {
 }  // namespace
 
 Result<LinePorts> LinePorts::start(const std::vector<std::string>& names,
-                                   const std::vector<std::string>& eal, uint32_t threads) {
-  nic::DpdkOptions options{.devices = {}, .eal = eal, .threads = threads};
+                                   nic::DpdkOptions options) {
   for (const std::string& name : names) {
     if (name.starts_with(kDpdk) && name.size() > kDpdk.size()) {
       options.devices.push_back(name.substr(kDpdk.size()));

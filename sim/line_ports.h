@@ -14,10 +14,9 @@ namespace xnic::sim {
 // The ports of a line by the words that name them: "dpdk:DEVICE", "cable:NAME/0".
 class LinePorts {
  public:
-  // Starts DPDK for all of them. `threads` use them. Errors: usage for what names no port, and
-  // DPDK's.
-  static Result<LinePorts> start(const std::vector<std::string>& names,
-                                 const std::vector<std::string>& eal, uint32_t threads);
+  // Starts DPDK for all of them, its options but for the devices given. Errors: usage for what
+  // names no port, and DPDK's.
+  static Result<LinePorts> start(const std::vector<std::string>& names, nic::DpdkOptions options);
 
   // Opens a port, or gives the one that is open already.
   Result<nic::Port*> open(const std::string& name, uint32_t receive_queues);

@@ -9,7 +9,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -18,8 +21,10 @@ namespace xnic::sim {
 namespace {
 
 constexpr size_t kLongestRequest = 1 << 20;
-constexpr int kWaiting = 16;                                // clients
-constexpr timeval kPatience = {.tv_sec = 1, .tv_usec = 0};  // with a client that hesitates
+constexpr int kWaiting = 16;  // clients
+constexpr auto kPatience =
+    std::chrono::seconds(1);  // with a client, from its first word to the last
+using Clock = std::chrono::steady_clock;
 
 // Ends with its scope.
 class Socket {
@@ -49,8 +54,19 @@ bool connects(int fd, const sockaddr_un& address) {
   return connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
 }
 
-bool send_all(int fd, const std::string& text) {
+// The socket's next operation ends then at the latest. False if that time is over.
+bool limit(int fd, int option, std::optional<Clock::time_point> until) {
+  if (!until) return true;
+  const auto left =
+      std::chrono::duration_cast<std::chrono::microseconds>(*until - Clock::now()).count();
+  if (left <= 0) return false;
+  const timeval time = {.tv_sec = left / 1'000'000, .tv_usec = left % 1'000'000};
+  return setsockopt(fd, SOL_SOCKET, option, &time, sizeof time) == 0;
+}
+
+bool send_all(int fd, const std::string& text, std::optional<Clock::time_point> until = {}) {
   for (size_t at = 0; at < text.size();) {
+    if (!limit(fd, SO_SNDTIMEO, until)) return false;
     const ssize_t sent = send(fd, text.data() + at, text.size() - at, MSG_NOSIGNAL);
     if (sent <= 0) return false;
     at += static_cast<size_t>(sent);
@@ -59,12 +75,14 @@ bool send_all(int fd, const std::string& text) {
 }
 
 // Up to `end`, or, if it is empty, until the other side has sent all.
-std::optional<std::string> receive(int fd, const std::string& end, size_t most) {
+std::optional<std::string> receive(int fd, const std::string& end, size_t most,
+                                   std::optional<Clock::time_point> until = {}) {
   std::string text;
   char piece[4096];
-  for (;;) {
-    if (!end.empty() && text.find(end) != std::string::npos) return text;
-    if (text.size() > most) return std::nullopt;
+  for (size_t searched = 0;;) {
+    if (!end.empty() && text.find(end, searched) != std::string::npos) return text;
+    searched = text.size() - std::min(text.size(), end.size());
+    if (text.size() > most || !limit(fd, SO_RCVTIMEO, until)) return std::nullopt;
     const ssize_t got = recv(fd, piece, sizeof piece, 0);
     if (got < 0) return std::nullopt;
     if (got == 0) return end.empty() ? std::optional(text) : std::nullopt;
@@ -83,8 +101,10 @@ Result<Listener> Listener::at_path(const std::string& path) {
   struct stat there {};
   if (lstat(path.c_str(), &there) == 0) {
     if (!S_ISSOCK(there.st_mode)) return failed("there is something else, which is left alone");
-    const Socket probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const Socket probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (connects(probe.fd(), *address)) return failed("another process listens there");
+    // Only a socket that nobody has any more refuses.
+    if (errno != ECONNREFUSED) return failed(std::strerror(errno));
     unlink(path.c_str());
   }
   Socket made(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -92,7 +112,7 @@ Result<Listener> Listener::at_path(const std::string& path) {
   const int bound = bind(made.fd(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address);
   umask(mask);
   if (bound != 0 || ::listen(made.fd(), kWaiting) != 0) return failed(std::strerror(errno));
-  return Listener(made.release(), path, true);
+  return Listener(made.release(), path);
 }
 
 Result<Listener> Listener::at_address(const std::string& text) {
@@ -100,7 +120,11 @@ Result<Listener> Listener::at_address(const std::string& text) {
     return fail(code, "--listen {}: {}", text, why);
   };
   const size_t colon = text.rfind(':');
-  if (colon == std::string::npos || colon == 0 || colon + 1 == text.size()) {
+  uint16_t number = 0;
+  const char* const end = text.data() + text.size();
+  const char* const digits = colon == std::string::npos ? end : text.data() + colon + 1;
+  const auto [rest, error] = std::from_chars(digits, end, number);
+  if (colon == 0 || error != std::errc() || rest != end || number == 0) {
     return failed(ExitCode::usage, "write ADDRESS:PORT, such as 127.0.0.1:9100");
   }
   std::string host = text.substr(0, colon);
@@ -117,38 +141,31 @@ Result<Listener> Listener::at_address(const std::string& text) {
   setsockopt(made.fd(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   const bool bound =
       bind(made.fd(), found->ai_addr, found->ai_addrlen) == 0 && ::listen(made.fd(), kWaiting) == 0;
-  const int error = errno;
+  const int why = errno;
   freeaddrinfo(found);
-  if (!bound) return failed(ExitCode::bad_input, std::strerror(error));
-  // Which port it is, where any would do.
-  sockaddr_storage own{};
-  socklen_t size = sizeof own;
-  getsockname(made.fd(), reinterpret_cast<sockaddr*>(&own), &size);
-  const in_port_t port = own.ss_family == AF_INET6
-                             ? reinterpret_cast<const sockaddr_in6*>(&own)->sin6_port
-                             : reinterpret_cast<const sockaddr_in*>(&own)->sin_port;
-  return Listener(made.release(), fmt::format("{}:{}", text.substr(0, colon), ntohs(port)), false);
+  if (!bound) return failed(ExitCode::bad_input, std::strerror(why));
+  return Listener(made.release(), "");
 }
 
 Listener::Listener(Listener&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)),
-      where_(std::move(other.where_)),
-      is_path_(other.is_path_) {}
+    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
 
 Listener::~Listener() {
   if (fd_ < 0) return;
   close(fd_);
-  if (is_path_) unlink(where_.c_str());
+  if (!path_.empty()) unlink(path_.c_str());
 }
 
 void Listener::serve(const std::string& end_of_request, const Answer& answer) {
   for (;;) {
     const Socket client(accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC));
     if (client.fd() < 0) return;
-    setsockopt(client.fd(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
-    setsockopt(client.fd(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience);
-    const auto request = receive(client.fd(), end_of_request, kLongestRequest);
-    if (request) static_cast<void>(send_all(client.fd(), answer(*request)));
+    const auto request =
+        receive(client.fd(), end_of_request, kLongestRequest, Clock::now() + kPatience);
+    if (request) {
+      const std::string text = answer(*request);
+      static_cast<void>(send_all(client.fd(), text, Clock::now() + kPatience));
+    }
   }
 }
 

@@ -260,7 +260,9 @@ class Transaction {
     }
     Bytes before(map_.user_value_size());
     error = map_.user_lookup(key, before.data(), 0);
-    if (error == 0) error = map_.user_update(key, value, BPF_ANY);
+    // An array's slot is always there, even without an entry.
+    if (error == -ENOENT) before.clear();
+    if (error == 0 || error == -ENOENT) error = map_.user_update(key, value, BPF_ANY);
     if (error == 0) undo_.push_back({key, std::move(before)});
     return error;
   }
@@ -417,7 +419,10 @@ Result<std::string> dump_map(vm::Map& map) {
   Bytes next(map.spec().key_size);
   Bytes value(map.user_value_size());
   int error = map.next_key(nullptr, next.data());
+  // Where programs delete entries meanwhile, the walk starts over, and would not end.
+  uint64_t left = map.spec().max_entries;
   for (; error == 0; error = map.next_key(key.data(), next.data())) {
+    if (left-- == 0) return out + "]";
     key.swap(next);
     const int missing = map.user_lookup(key.data(), value.data(), 0);
     // An empty slot, or an entry that a program deleted meanwhile.

@@ -29,8 +29,9 @@ enum class DropReason : uint8_t {
   loop,           // came in again and again within the machine, where Linux would never end
   tx_queue_full,  // a port took nothing for too long (xnic line)
   no_port,        // left by an interface that is no port (xnic line)
+  cpumap_full,    // the queue of a cpumap's entry had no room (xnic line)
 };
-inline constexpr size_t kDropReasons = 17;
+inline constexpr size_t kDropReasons = 18;
 std::string_view drop_reason_name(DropReason reason);  // "oversize", "xdp_drop", ...
 
 // Where a packet's way ended.

@@ -47,6 +47,11 @@ bool looks_at_packet(const vm::Program& program) {
 void build_skb(Way& way) {
   way.packet.skb.queue_mapping = way.packet.rx_queue_index + 1;
   way.packet.skb.hash = way.packet.rx_hash;
+  if (way.packet.rx_vlan) {
+    way.packet.skb.vlan_present = true;
+    way.packet.skb.vlan_proto = way.packet.rx_vlan->protocol;
+    way.packet.skb.vlan_tci = way.packet.rx_vlan->tci;
+  }
   way.built = true;
 }
 
@@ -111,7 +116,7 @@ vm::HookResult Path::run(Way& way, vm::Hook& hook, vm::Invocation& invocation) {
           way.now += time.computes + time.waits;
         }
         if (keeps_events_) {
-          way.outcome.events.push_back({hook.point(), &program, one, way.now, ifindex, way.copy});
+          way.outcome.events.push_back({hook.point(), &program, one, way.now, ifindex, false});
         }
         set_clock();
       });

@@ -48,7 +48,6 @@ struct Way {
   nic::Picoseconds now = 0;
   // Where a cpumap took the packet from another CPU: which, until its way ends.
   std::optional<uint32_t> came_from_cpu{};
-  bool copy = false;          // beside the packet that the outcome's id names
   bool in_card = false;       // at xdp.offload
   bool built = false;         // it is an sk_buff
   bool redirected = false;    // a tc program sent it, and generic XDP leaves it alone
@@ -118,6 +117,12 @@ class Path {
   // empty.
   using SocketReceived = std::function<void(const vm::Packet&, uint64_t socket, nic::Picoseconds)>;
   void set_socket_received(SocketReceived received) { socket_received_ = std::move(received); }
+
+  // Asked for each packet that native XDP sends to a CPU by a cpumap, whether that CPU takes it:
+  // then its way is over here, and arrive_at_cpu() there has the rest. May be empty: the packet
+  // stays.
+  using CpuTakes = std::function<bool(const vm::Redirect&)>;
+  void set_cpu_takes(CpuTakes takes) { cpu_takes_ = std::move(takes); }
 
   // The first XDP program's hook at an interface; null where there is none.
   const vm::Hook* first_xdp(uint32_t ifindex) const;
@@ -200,6 +205,9 @@ class Path {
   // how its way ended.
   bool offload(Way& way) { return pass(way, vm::HookPoint::xdp_offload); }
   bool native(Way& way) { return pass(way, vm::HookPoint::xdp_native); }
+  // What a CPU does with a packet that came to it through this entry of a cpumap: the entry's
+  // program, and the rest of the packet's way.
+  void arrive_at_cpu(Way& way, const vm::RedirectEntry& entry);
   // From the sk_buff on: generic XDP, tc ingress, and delivery or tc egress and transmission. The
   // way has ended when it returns, with the VLAN tag back in the bytes, as a tap shows them.
   void stack(Way& way);
@@ -238,6 +246,7 @@ class Path {
   // sim/path_redirect.cpp
   Next xdp_redirected(Way& way, const vm::Redirect& redirect);
   Next to_cpu(Way& way, const vm::Redirect& redirect);
+  Next at_cpu(Way& way, const vm::RedirectEntry& entry);
   Next to_socket(Way& way, const vm::Redirect& redirect);
   Next to_all(Way& way, const vm::Redirect& redirect);
   Next to_device(Way& way, const vm::RedirectEntry& entry);
@@ -251,6 +260,7 @@ class Path {
   PathCosts costs_;
   CopySent copy_sent_;
   SocketReceived socket_received_;
+  CpuTakes cpu_takes_;
   bool keeps_events_ = true;
 };
 

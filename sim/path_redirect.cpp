@@ -13,6 +13,15 @@ namespace {
 
 constexpr uint32_t kVlanHeader = 4;
 
+// What a NIC told beside the frame does not go along where Linux hands it on as a struct xdp_frame.
+void forget_reception(vm::Packet& packet) {
+  packet.rx_queue_index = 0;
+  packet.rx_hash = 0;
+  packet.rx_hash_type = 0;
+  packet.rx_vlan.reset();
+  packet.rx_timestamp_ns.reset();
+}
+
 }  // namespace
 
 Path::Next Path::xdp_redirected(Way& way, const vm::Redirect& redirect) {
@@ -43,12 +52,25 @@ Path::Next Path::xdp_redirected(Way& way, const vm::Redirect& redirect) {
 
 // The rest of the way is the other CPU's.
 Path::Next Path::to_cpu(Way& way, const vm::Redirect& redirect) {
+  // Copies are sk_buffs, or came in anew.
+  const bool is_frame = !way.built && way.rounds == 0;
+  if (is_frame && cpu_takes_ && cpu_takes_(redirect)) return Next::ended;
   if (!way.came_from_cpu) way.came_from_cpu = way.environment.cpu;
   way.environment.cpu = redirect.key;
+  return at_cpu(way, redirect.entry);
+}
+
+void Path::arrive_at_cpu(Way& way, const vm::RedirectEntry& entry) {
+  way.environment.now_ns = way.now / nic::kPicosecondsPerNanosecond;
+  if (at_cpu(way, entry) != Next::ended) stack(way);
+}
+
+Path::Next Path::at_cpu(Way& way, const vm::RedirectEntry& entry) {
+  forget_reception(way.packet);
   vm::Redirect next;
   uint64_t instructions = 0;
   const vm::Action action =
-      run_entry_program(redirect.entry, 0, way.packet, way.environment, next, instructions);
+      run_entry_program(entry, 0, way.packet, way.environment, next, instructions);
   way.now += instructions * costs_.instruction;
   switch (action) {
     case vm::Action::pass:
@@ -179,7 +201,7 @@ Path::Next Path::come_in(Way& way, uint32_t ifindex) {
   vm::Packet& packet = way.packet;
   packet.ifindex = ifindex;
   packet.ingress_ifindex = ifindex;
-  packet.rx_queue_index = 0;
+  forget_reception(packet);
   way.nested_sends = 0;
   return Next::up;
 }

@@ -287,9 +287,8 @@ Result<std::vector<ProgramVerdict>> verify_object(const std::string& path,
       }
     }
   };
-  if (!vm::libbpf_survives(try_all)) {
-    return fail(ExitCode::bad_input, "{}: is damaged so that libbpf fails on it; compile it again",
-                path);
+  if (auto survived = vm::libbpf_survives(path, try_all); !survived) {
+    return tl::unexpected(survived.error());
   }
   auto programs = list_programs(source);
   if (!programs) return programs;

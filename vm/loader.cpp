@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -63,17 +64,16 @@ Result<std::unique_ptr<Object>> Object::load(Kernel& kernel, const std::string& 
   if (!file) return tl::unexpected(file.error());
   std::unique_ptr<Object> object(new Object(kernel, path, load_options));
   const KernelScope scope(kernel);
-  const auto attempt = [&](Object& at) {
-    return at.open(*file).and_then([&] { return at.prepare(); }).and_then([&] {
-      return at.load_into_kernel();
+  const auto attempt = [&] {
+    return object->open(*file).and_then([&] { return object->prepare(); }).and_then([&] {
+      return object->load_into_kernel();
     });
   };
-  if (!libbpf_survives([&] { static_cast<void>(attempt(*object)); })) {
-    return fail(ExitCode::bad_input, "{}: is damaged so that libbpf fails on it; compile it again",
-                path);
+  if (!load_options.tried) {
+    auto survived = libbpf_survives(path, [&] { static_cast<void>(attempt()); });
+    if (!survived) return tl::unexpected(survived.error());
   }
-  auto done = attempt(*object);
-  if (!done) return tl::unexpected(done.error());
+  if (auto done = attempt(); !done) return tl::unexpected(done.error());
   return object;
 }
 
@@ -119,8 +119,34 @@ Result<void> Object::prepare() {
       return fail(ExitCode::program_rejected, "{}: map {} is of type {}, which does not exist here",
                   path_, name, type == nullptr ? "unknown" : type);
     }
+    if (auto kept = keep(map); !kept) return kept;
   }
   return choose_programs();
+}
+
+Result<void> Object::keep(bpf_map* map) {
+  const bpf_map_type type = bpf_map__type(map);
+  const auto same_name = [&](const LoadedMap& one) { return one.name == bpf_map__name(map); };
+  const auto kept = std::ranges::find_if(options_.keeps, same_name);
+  if (kept == options_.keeps.end() || bpf_map__is_internal(map)) return {};
+  if (type == BPF_MAP_TYPE_PROG_ARRAY) return {};
+  const MapSpec& spec = kept->map->spec();
+  // libbpf makes the size of a ring one that Linux takes.
+  const bool same_entries =
+      type == BPF_MAP_TYPE_RINGBUF || bpf_map__max_entries(map) == spec.max_entries;
+  if (type != spec.type || bpf_map__key_size(map) != spec.key_size ||
+      bpf_map__value_size(map) != spec.value_size || !same_entries) {
+    return fail(ExitCode::bad_input,
+                "{}: map {} cannot take over the entries of the one that is there: its type, sizes "
+                "of key and value, or max_entries differ; load it with a map of its own",
+                path_, kept->name);
+  }
+  const int fd = kernel_.maps.open(kept->map->id);
+  const int error = fd < 0 ? fd : bpf_map__reuse_fd(map, fd);
+  if (fd >= 0) close(fd);
+  if (error == 0) return {};
+  return fail(ExitCode::bad_input, "{}: map {} cannot take over the one that is there: {}", path_,
+              kept->name, std::strerror(-error));
 }
 
 // Leaves a note if not.

@@ -10,6 +10,7 @@
 #include "vm/object_file.h"
 #include "vm/result.h"
 
+struct bpf_map;
 struct bpf_program;
 
 namespace xnic::vm {
@@ -32,6 +33,13 @@ struct ObjectOptions {
   // Index of the device that XDP programs are bound to if they ask it for metadata; 0: none are,
   // and such programs are rejected.
   uint32_t device = 0;
+  // Maps of the kernel that those of the object are to be which have their names, entries and all;
+  // prog_arrays, whose entries are the object's programs, and global data are new ones. Error where
+  // the shapes differ: bad_input.
+  std::vector<LoadedMap> keeps{};
+  // Somebody has asked libbpf_survives() already. Otherwise load() does, which must not be while
+  // other threads run programs.
+  bool tried = false;
 };
 
 // Why a program that libbpf has opened cannot be loaded here, as a clause: "its section ...". Empty
@@ -66,6 +74,7 @@ class Object {
   Result<void> open(std::span<const uint8_t> file);
   void set_pin_paths();
   Result<void> prepare();
+  Result<void> keep(bpf_map* map);
   Result<void> choose_programs();
   void bind_to_device(std::span<const uint8_t> file);
   bool usable(bpf_program* program);

@@ -143,9 +143,9 @@ std::string shown_map_name(std::string_view name, bool is_internal) {
   return std::string(dot == std::string_view::npos ? name : name.substr(dot));
 }
 
-bool libbpf_survives(const std::function<void()>& attempt) {
+Result<void> libbpf_survives(const std::string& path, const std::function<void()>& attempt) {
   const pid_t child = fork();
-  if (child < 0) return true;
+  if (child < 0) return {};
   if (child == 0) {
     const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
     dup2(nowhere, STDOUT_FILENO);
@@ -160,7 +160,9 @@ bool libbpf_survives(const std::function<void()>& attempt) {
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  return fail(ExitCode::bad_input, "{}: is damaged so that libbpf fails on it; compile it again",
+              path);
 }
 
 }  // namespace xnic::vm

@@ -51,7 +51,7 @@ class ObjectFile {
 std::string shown_map_name(std::string_view name, bool is_internal);
 
 // libbpf believes the ELF and BTF that it reads, and damaged ones crash it. So a child process
-// makes the attempt first; false if it did not come through.
-bool libbpf_survives(const std::function<void()>& attempt);
+// makes the attempt first; an error (bad_input) that names the file if it did not come through.
+Result<void> libbpf_survives(const std::string& path, const std::function<void()>& attempt);
 
 }  // namespace xnic::vm

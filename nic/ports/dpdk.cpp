@@ -1,6 +1,6 @@
 // DPDK's environment: options, memory, threads, and what its own words say when something fails.
 // It is started in memory alone, so that a process that is killed leaves nothing behind.
-// Test: tests/nic/dpdk_test.cpp.
+// Test: tests/sim/line_command_test.cpp.
 #include "nic/ports/dpdk.h"
 
 #include <fcntl.h>
@@ -159,7 +159,8 @@ std::string own_cpus() {
 
 class Environment final : public Dpdk {
  public:
-  explicit Environment(uint32_t threads) : threads_(threads) {}
+  Environment(uint32_t threads, bool strip_vlan_tags)
+      : threads_(threads), strip_vlan_tags_(strip_vlan_tags) {}
   ~Environment() override {
     if (!started_) return;
     rte_mempool_free(pool_);
@@ -181,6 +182,7 @@ class Environment final : public Dpdk {
   static constexpr uint32_t kMegabytes = 256;  // without hugepages, besides the frames'
 
   uint32_t threads_;
+  bool strip_vlan_tags_;
   bool started_ = false;
   rte_mempool* pool_ = nullptr;
 };
@@ -256,7 +258,9 @@ Result<std::unique_ptr<Port>> Environment::open(const std::string& device,
                   Log::the().last_words(error != 0 ? rte_strerror(-error) : "it is no ethdev"));
     }
   }
-  return open_ethdev(number, device, pool_, threads_, receive_queues);
+  return open_ethdev(
+      number, device, pool_,
+      {.threads = threads_, .receive_queues = receive_queues, .strip_vlan_tags = strip_vlan_tags_});
 }
 
 Result<void> Environment::enter_thread(int cpu) {
@@ -277,7 +281,8 @@ Result<void> Environment::enter_thread(int cpu) {
 }  // namespace
 
 Result<std::unique_ptr<Dpdk>> Dpdk::start(const DpdkOptions& options) {
-  auto environment = std::make_unique<Environment>(std::max(options.threads, 1u));
+  auto environment =
+      std::make_unique<Environment>(std::max(options.threads, 1u), options.strip_vlan_tags);
   if (auto started = environment->start(options); !started) {
     return tl::unexpected(started.error());
   }

@@ -15,6 +15,8 @@ struct DpdkOptions {
   std::vector<std::string> devices;  // that will be opened: PCI devices are looked for at the start
   std::vector<std::string> eal;      // options of the environment (EAL), which win over ours
   uint32_t threads = 1;              // that will use ports
+  // Devices take VLAN tags out of frames and tell them beside (Packet::rx_vlan).
+  bool strip_vlan_tags = false;
 };
 
 // DPDK's environment, at most one a process. Ports must not outlive it.

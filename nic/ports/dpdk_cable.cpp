@@ -1,5 +1,5 @@
 // A cable within the process: a ring of frames for each direction and receiving thread.
-// Test: tests/nic/dpdk_test.cpp.
+// Test: tests/sim/line_traffic_test.cpp.
 #include "nic/ports/dpdk_cable.h"
 
 #include <fmt/format.h>

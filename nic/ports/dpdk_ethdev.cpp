@@ -1,7 +1,6 @@
 // Any ethdev of DPDK as a port: one receive and one transmit queue a thread where it has as many.
-// What it leaves out: flow rules, and offloads other than scattered frames, RSS hashes and
-// multi-segment sending.
-// Test: tests/nic/dpdk_test.cpp.
+// What it leaves out: flow rules, and offloads other than scattered frames, RSS hashes, VLAN tags
+// and multi-segment sending. Test: tests/sim/line_command_test.cpp, tests/sim/line_network_test.cpp.
 #include "nic/ports/dpdk_ethdev.h"
 
 #include <fmt/format.h>
@@ -22,15 +21,15 @@ constexpr uint32_t kSmallFrames = 8191;
 
 class Ethdev final : public MbufPort {
  public:
-  Ethdev(uint16_t number, rte_mempool* pool, uint32_t threads)
-      : MbufPort(pool, threads), number_(number), pool_(pool), threads_(threads) {}
+  Ethdev(uint16_t number, rte_mempool* pool, const EthdevOptions& options)
+      : MbufPort(pool, options.threads), number_(number), pool_(pool), options_(options) {}
   ~Ethdev() override {
     rte_eth_dev_stop(number_);
     rte_eth_dev_close(number_);
     rte_mempool_free(small_frames_);
   }
 
-  Result<void> start(const std::string& device, uint32_t most_receive_queues);
+  Result<void> start(const std::string& device);
 
   size_t receive(uint32_t queue, std::span<PortFrame*> frames) override {
     return rte_eth_rx_burst(number_, static_cast<uint16_t>(queue),
@@ -44,7 +43,7 @@ class Ethdev final : public MbufPort {
   uint16_t transmit(uint32_t thread, std::span<rte_mbuf*> mbufs) override {
     const auto queue = static_cast<uint16_t>(thread % transmit_queues_);
     const auto count = static_cast<uint16_t>(mbufs.size());
-    if (transmit_queues_ >= threads_) {
+    if (transmit_queues_ >= options_.threads) {
       return rte_eth_tx_burst(number_, queue, mbufs.data(), count);
     }
     const std::lock_guard lock(shared_queues_);
@@ -54,13 +53,13 @@ class Ethdev final : public MbufPort {
   uint16_t number_;
   rte_mempool* pool_;
   rte_mempool* small_frames_ = nullptr;  // of a device that takes no larger ones
-  uint32_t threads_;
+  EthdevOptions options_;
   uint16_t transmit_queues_ = 1;
   std::mutex shared_queues_;  // where threads share transmit queues
 };
 
 // A key that is the same both ways, and as good as another, is not asked for: the device's own.
-rte_eth_conf configuration_of(const rte_eth_dev_info& info, uint16_t queues) {
+rte_eth_conf configuration_of(const rte_eth_dev_info& info, uint16_t queues, bool strips) {
   rte_eth_conf configuration{};
   const uint64_t hashes =
       info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
@@ -70,11 +69,12 @@ rte_eth_conf configuration_of(const rte_eth_dev_info& info, uint16_t queues) {
   }
   configuration.rxmode.offloads =
       info.rx_offload_capa & (RTE_ETH_RX_OFFLOAD_SCATTER | RTE_ETH_RX_OFFLOAD_RSS_HASH);
+  if (strips) configuration.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
   configuration.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
   return configuration;
 }
 
-Result<void> Ethdev::start(const std::string& device, uint32_t most_receive_queues) {
+Result<void> Ethdev::start(const std::string& device) {
   const auto failed = [&](int error, std::string_view what) {
     return fail(ExitCode::bad_input, "port dpdk:{}: {}: {}", device, what, rte_strerror(-error));
   };
@@ -85,9 +85,13 @@ Result<void> Ethdev::start(const std::string& device, uint32_t most_receive_queu
   const auto queues_of = [](uint32_t wanted, uint16_t most) {
     return static_cast<uint16_t>(std::clamp<uint32_t>(wanted, 1, std::max<uint16_t>(most, 1)));
   };
-  const uint16_t receive_queues = queues_of(most_receive_queues, info.max_rx_queues);
-  transmit_queues_ = queues_of(threads_, info.max_tx_queues);
-  const rte_eth_conf configuration = configuration_of(info, receive_queues);
+  const uint16_t receive_queues = queues_of(options_.receive_queues, info.max_rx_queues);
+  transmit_queues_ = queues_of(options_.threads, info.max_tx_queues);
+  if (options_.strip_vlan_tags && (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_VLAN_STRIP) == 0) {
+    return failed(-ENOTSUP, "it cannot take VLAN tags out of frames (--strip-vlan)");
+  }
+  const rte_eth_conf configuration =
+      configuration_of(info, receive_queues, options_.strip_vlan_tags);
   if (const int error =
           rte_eth_dev_configure(number_, receive_queues, transmit_queues_, &configuration);
       error != 0) {
@@ -174,11 +178,9 @@ PortLink Ethdev::link() const {
 }  // namespace
 
 Result<std::unique_ptr<Port>> open_ethdev(uint16_t number, const std::string& device,
-                                          rte_mempool* pool, uint32_t threads,
-                                          uint32_t receive_queues) {
-  auto port = std::make_unique<Ethdev>(number, pool, threads);
-  if (auto started = port->start(device, receive_queues); !started)
-    return tl::unexpected(started.error());
+                                          rte_mempool* pool, const EthdevOptions& options) {
+  auto port = std::make_unique<Ethdev>(number, pool, options);
+  if (auto started = port->start(device); !started) return tl::unexpected(started.error());
   return port;
 }
 

@@ -1,6 +1,6 @@
 // Packets in mbufs. A frame is copied only where its layout does not allow for less: drivers that
 // place data elsewhere than behind the headroom, jumbo frames past the linear area.
-// Test: tests/nic/dpdk_test.cpp.
+// Test: tests/sim/line_command_test.cpp.
 #include "nic/ports/dpdk_frames.h"
 
 #include <linux/if_ether.h>

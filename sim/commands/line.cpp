@@ -177,7 +177,10 @@ Result<Setup> set_up(const LineArguments& a) {
   for (const std::string& name : {a.tx, a.rx}) {
     if (!name.empty()) names.push_back(name);
   }
-  auto ports = LinePorts::start(names, a.eal, threads + (a.generate.empty() ? 0 : 1));
+  auto ports = LinePorts::start(names, {.devices = {},
+                                        .eal = a.eal,
+                                        .threads = threads + (a.generate.empty() ? 0 : 1),
+                                        .strip_vlan_tags = a.strip_vlan});
   if (!ports) return tl::unexpected(ports.error());
   Setup setup{.cpus = std::move(*cpus),
               .words = std::move(words),

@@ -50,6 +50,9 @@ void describe(CLI::App& app, LineArguments& a) {
   number("--packets", a.packets, "end after so many frames");
   number("--burst", a.burst, "frames that a queue is asked for at a time")->capture_default_str();
   number("--mtu", a.mtu, "drop frames with more than N bytes behind the Ethernet header");
+  app.add_flag("--strip-vlan", a.strip_vlan,
+               "have devices take VLAN tags out of frames, for programs that ask "
+               "bpf_xdp_metadata_rx_vlan_tag; without it tags stay where they are");
   add_seed(app, a.seed);
   add_engine(app, a.engine);
   word("--dump-maps", a.dump_maps, "write all maps there at the end", "FILE.json");

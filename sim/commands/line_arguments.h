@@ -22,6 +22,7 @@ struct LineArguments {
   uint64_t packets = 0;  // 0: no limit
   uint32_t burst = 32;
   uint32_t mtu = 0;
+  bool strip_vlan = false;
   uint64_t seed = 0;
   std::string engine = "jit";
   std::string dump_maps;

@@ -1,5 +1,5 @@
-// It leaves out: programs of devmaps and cpumaps, which maps cannot be given from outside.
-// Test: tests/sim/line_control_test.cpp.
+// It leaves out: descriptors in values of maps, of programs and other maps, which mean nothing
+// here. Test: tests/sim/line_control_test.cpp.
 #include "sim/commands/line_control.h"
 
 #include <fmt/format.h>
@@ -13,18 +13,14 @@
 namespace xnic::sim {
 namespace {
 
-// The maps of the objects that were loaded, of the same name that of the last.
+// The maps of a line.
 class LoadedMaps : public NamedMaps {
  public:
-  explicit LoadedMaps(const Attachments& attachments) : attachments_(attachments) {}
+  explicit LoadedMaps(std::vector<vm::LoadedMap> maps) : maps_(std::move(maps)) {}
 
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
-    for (const auto& object : attachments_.objects) {
-      for (const vm::LoadedMap& map : object->maps()) {
-        if (std::ranges::find(names, map.name) == names.end()) names.push_back(map.name);
-      }
-    }
+    for (const vm::LoadedMap& map : maps_) names.push_back(map.name);
     return names;
   }
   Result<Json> describe(const std::string& name) const override {
@@ -33,13 +29,8 @@ class LoadedMaps : public NamedMaps {
     return describe_map(name, **map);
   }
   Result<std::shared_ptr<vm::Map>> live(const std::string& name) const override {
-    std::shared_ptr<vm::Map> last;
-    for (const auto& object : attachments_.objects) {
-      for (const vm::LoadedMap& map : object->maps()) {
-        if (map.name == name) last = map.map;
-      }
-    }
-    if (last != nullptr) return last;
+    const auto found = std::ranges::find(maps_, name, &vm::LoadedMap::name);
+    if (found != maps_.end()) return found->map;
     return fail(ExitCode::usage, "there is no map {}; there are: {}", name,
                 fmt::join(names(), ", "));
   }
@@ -55,14 +46,14 @@ class LoadedMaps : public NamedMaps {
   Result<void> replace(const std::string&, vm::Map&) const override { return {}; }
 
  private:
-  const Attachments& attachments_;
+  std::vector<vm::LoadedMap> maps_;
 };
 
 }  // namespace
 
 Result<std::string> LineControl::answer(const std::vector<std::string>& words) {
   if (!words.empty() && words[0] == "map") {
-    return act_on_maps(LoadedMaps(*machine_.attachments), {words.begin() + 1, words.end()});
+    return act_on_maps(LoadedMaps(machine_.maps()), {words.begin() + 1, words.end()});
   }
   if (words.size() > 1 && words[0] == "prog" && words[1] == "show") return show_programs();
   if (words.size() > 2 && words[0] == "prog" && words[1] == "replace") return replace(words);
@@ -94,7 +85,10 @@ Result<std::string> LineControl::replace(const std::vector<std::string>& words) 
                         .program = behind("program"),
                         .attach = {},
                         .btf = machine_.btf,
-                        .replaces = true};
+                        .replaces = true,
+                        .keeps = {},
+                        .tried = true};
+  if (std::ranges::find(words, "keep-maps") != words.end()) request.keeps = machine_.maps();
   if (const std::string at = behind("at"); at.empty()) {
     request.object = words[2];
   } else {

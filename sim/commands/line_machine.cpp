@@ -136,7 +136,6 @@ Result<RunOptions> LineMachine::run_options(const LineArguments& a, uint32_t thr
 }
 
 Result<void> LineMachine::replace_programs(AttachRequest request) {
-  request.replaces = true;
   struct Before {
     vm::Hook* hook;
     vm::Attached program;
@@ -158,6 +157,21 @@ Result<void> LineMachine::replace_programs(AttachRequest request) {
   if (request.attach.empty()) attach_everywhere(attachments->hooks, interfaces, first);
   for (auto& object : made->objects) attachments->objects.push_back(std::move(object));
   return {};
+}
+
+std::vector<vm::LoadedMap> LineMachine::maps() const {
+  std::vector<vm::LoadedMap> maps;
+  for (const auto& object : attachments->objects) {
+    for (const vm::LoadedMap& map : object->maps()) {
+      const auto known = std::ranges::find(maps, map.name, &vm::LoadedMap::name);
+      if (known == maps.end()) {
+        maps.push_back(map);
+      } else {
+        known->map = map.map;
+      }
+    }
+  }
+  return maps;
 }
 
 const std::string& LineMachine::interface_name(size_t port) const {

@@ -35,6 +35,8 @@ struct LineMachine {
   // at all ports. Nobody may read the hooks meanwhile.
   Result<void> replace_programs(AttachRequest request);
   const std::string& interface_name(size_t port) const;
+  // Of all objects that were loaded, of the same name that of the last.
+  std::vector<vm::LoadedMap> maps() const;
 
   std::unique_ptr<vm::Engine> engine;
   std::optional<vm::Kernel> kernel;

@@ -10,6 +10,9 @@
 #include "sim/control.h"
 #include "sim/disassembly.h"
 #include "sim/object_listing.h"
+#include "vm/kernel.h"
+#include "vm/loader.h"
+#include "vm/object_file.h"
 
 namespace xnic::sim {
 namespace {
@@ -51,12 +54,23 @@ Result<ExitCode> list(const Arguments& a) {
   return ExitCode::done;
 }
 
+// Whether libbpf bears the file: a line that runs cannot try it, nor end by it.
+Result<void> try_to_load(const std::string& path) {
+  return vm::libbpf_survives(path, [&] {
+    const auto engine = make_engine("interpreter", false);
+    vm::Kernel kernel(*engine, {});
+    vm::ObjectOptions options;
+    options.tried = true;
+    static_cast<void>(vm::Object::load(kernel, path, options));
+  });
+}
+
 // Of a line that runs: {"show"} or {"replace", OBJECT, ...}.
 Result<ExitCode> ask_line(const std::string& control, std::vector<std::string> words) {
   const auto usage = [] {
     return fail(ExitCode::usage,
                 "write xnic prog show --control PATH, or xnic prog replace OBJECT --control PATH "
-                "[--program NAME] [--at [INTERFACE/]HOOK]");
+                "[--program NAME] [--at [INTERFACE/]HOOK] [--keep-maps]");
   };
   if (words.empty()) return usage();
   std::vector<std::string> request = {"prog", words[0]};
@@ -64,6 +78,12 @@ Result<ExitCode> ask_line(const std::string& control, std::vector<std::string> w
     if (words.size() < 2 || words[1].starts_with("-")) return usage();
     // Whoever listens may be in another directory.
     request.push_back(std::filesystem::absolute(words[1]).string());
+    if (auto tried = try_to_load(request.back()); !tried) return tl::unexpected(tried.error());
+    const auto keeps = std::find(words.begin() + 2, words.end(), "--keep-maps");
+    if (keeps != words.end()) {
+      request.emplace_back("keep-maps");
+      words.erase(keeps);
+    }
     for (size_t i = 2; i < words.size(); i += 2) {
       if ((words[i] != "--program" && words[i] != "--at") || i + 1 == words.size()) return usage();
       request.push_back(words[i].substr(2));
@@ -92,7 +112,9 @@ Result<ExitCode> prog_command(int argc, char** argv) {
       "Of an xnic line that runs with --control PATH:\n"
       "  xnic prog show --control PATH            its programs, as JSON\n"
       "  xnic prog replace OBJECT --control PATH [--program NAME] [--at [INTERFACE/]HOOK]\n"
-      "                                           others in their place; no packet is lost\n"
+      "      [--keep-maps]                        others in their place; no packet is lost. Maps "
+      "of\n"
+      "                                           the same name stay, or are new ones\n"
       "Exit codes: 0 done, 2 usage, 3 program rejected, 4 bad input.");
   const auto read = parse(app, argc, argv);
   if (!read) return tl::unexpected(read.error());

@@ -136,7 +136,7 @@ TEST_P(JitHashLookup, FindsWhatTheMapFinds) {
   for (uint32_t i = 0; i < GetParam().entries; ++i) table_.add(i);
   for (uint32_t i = 0; i < GetParam().entries; i += 3) table_.map().erase(table_.key(i).data());
   for (vm::Engine* engine : std::initializer_list<vm::Engine*>{&counting, &plain}) {
-    for (const uint8_t asks : {BPF_JEQ, BPF_JNE}) {
+    for (const uint8_t asks : std::initializer_list<uint8_t>{BPF_JEQ, BPF_JNE}) {
       for (const uint32_t store_bytes : {1u, 2u, 4u, 8u}) {
         const auto program = table_.look_up(*engine, asks, store_bytes);
         ASSERT_NE(program, nullptr);

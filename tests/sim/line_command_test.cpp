@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include "tests/sim/command.h"
 
@@ -147,6 +148,38 @@ TEST(LineThreads, SpreadsAPortOfOneQueueOverAllThreads) {
   EXPECT_EQ(difference(sorted("two"), sorted("one")), "");
   EXPECT_EQ(json::parse(line.out)["drops"], json::parse(one.out)["drops"]);
   EXPECT_EQ(json::parse(line.out)["lcores"].size(), 2u);
+}
+
+TEST(LineThreads, HandFramesToTheCpuThatACpumapNames) {
+  if (sysconf(_SC_NPROCESSORS_ONLN) < 2) GTEST_SKIP() << "this machine has one CPU";
+  const TemporaryFolder folder;
+  const std::string path = capture("bulk.pcap");
+  json entries = json::array();
+  for (const char* cpu : {"0x00", "0x01"}) {
+    entries.push_back({{"key", {cpu, "0x00", "0x00", "0x00"}},
+                       {"value", {"0x00", "0x08", "0x00", "0x00"}}});  // 2,048 frames wait
+  }
+  std::ofstream((folder / "cpus.json")) << entries;
+  const std::string object = data_object("cpus.o");
+  const Ran line = xnic({"line", "--attach", "nic0/xdp.native=" + object, "--attach",
+                         "nic0/tc.ingress=" + object, "--map", "cpus=" + (folder / "cpus.json"),
+                         "--lcores", "0,1", "--port", pcap_port(0, path, folder / "out"), "-j"});
+  XNIC_NEEDS_DPDK(line);
+  ASSERT_EQ(line.code, 0) << line.err;
+  std::vector<Bytes> sent;
+  for (const Bytes& frame : frames_of(path)) {
+    const uint8_t cpu = frame.size() % 4;
+    if (cpu > 1) continue;  // the map has no such entry
+    Bytes& marked = sent.emplace_back(Bytes{cpu, 0, 0, 0, cpu, 0, 0, 0});
+    marked.insert(marked.end(), frame.begin(), frame.end());
+  }
+  std::vector<Bytes> came = frames_of(folder / "out");
+  std::ranges::sort(sent);
+  std::ranges::sort(came);
+  EXPECT_EQ(difference(came, sent), "");
+  const json report = json::parse(line.out);
+  EXPECT_EQ(report["transmitted"], sent.size());
+  EXPECT_FALSE(report["drops"].contains("cpumap_full"));
 }
 
 TEST(LinePackets, EndsAfterSoManyFrames) {
