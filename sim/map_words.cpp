@@ -196,7 +196,8 @@ Result<std::string> act_on_maps(const NamedMaps& maps, const Words& words) {
   }
   const bool needs_name = row->action.name != "dump";
   if (needs_name && words.size() < 2) {
-    return fail(ExitCode::usage, "xnic map {}: give {}", row->action.name, row->action.words);
+    return fail(ExitCode::usage, "write xnic map {} {} {}", row->action.name, maps.place(),
+                row->action.words);
   }
   const auto behind = words.begin() + static_cast<ptrdiff_t>(std::min<size_t>(words.size(), 2));
   return row->run({maps, words.size() > 1 ? words[1] : "", {behind, words.end()}});

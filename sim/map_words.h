@@ -17,6 +17,8 @@ class NamedMaps {
  public:
   virtual ~NamedMaps() = default;
 
+  // What stands for them among the words of xnic map: "FILE".
+  virtual std::string_view place() const = 0;
   virtual std::vector<std::string> names() const = 0;
   // What is known of a map, "entries" included. Error (usage) where there is no such map.
   virtual Result<Json> describe(const std::string& name) const = 0;

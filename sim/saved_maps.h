@@ -40,6 +40,7 @@ class SavedMaps : public NamedMaps {
   // Errors (bad_input) name the file, and line and column or the map.
   static Result<SavedMaps> read(const std::string& path);
 
+  std::string_view place() const override { return "FILE"; }
   std::vector<std::string> names() const override;
   Result<Json> describe(const std::string& name) const override;
   // Errors: also bad_input for a map whose values are objects of a kernel, or of a type that does

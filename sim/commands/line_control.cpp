@@ -18,6 +18,7 @@ class LoadedMaps : public NamedMaps {
  public:
   explicit LoadedMaps(std::vector<vm::LoadedMap> maps) : maps_(std::move(maps)) {}
 
+  std::string_view place() const override { return "--control PATH"; }
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
     for (const vm::LoadedMap& map : maps_) names.push_back(map.name);
