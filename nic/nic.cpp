@@ -23,7 +23,9 @@ namespace {
 constexpr Picoseconds kAhead = 500 * kPicosecondsPerNanosecond;
 
 constexpr size_t kMostWaiting = 1024;  // frames of a port
-constexpr Picoseconds kReceived = 0;   // a frame need not wait
+// Until when a frame has to wait: not at all, or until a descriptor is posted.
+constexpr Picoseconds kReceived = 0;
+constexpr Picoseconds kUntilPosted = UINT64_MAX;
 
 constexpr uint32_t kPauseFrameBytes = 60;
 constexpr double kQuantumBits = 512;  // IEEE 802.3 annex 31B
@@ -123,7 +125,7 @@ Picoseconds Nic::horizon() const {
 
 // Takes in what can be, and has the clock wake it for what can't.
 void Nic::advance() {
-  Picoseconds wake = waiting_ == 0 ? kEndOfTime : take_in_waiting();
+  Picoseconds wake = waiting_ == 0 ? kUntilPosted : take_in_waiting();
   while (load_frames()) {
     const traces::Frame& frame = frames_.front();
     const uint32_t port = options_.port_of_source[frame.source];
@@ -147,12 +149,12 @@ void Nic::advance() {
     frames_ = frames_.subspan(1);
   }
   write_memory();
-  if (wake != kEndOfTime) wait_until(wake);
+  if (wake != kUntilPosted) wait_until(wake);
 }
 
 // Gives when the first of those that still wait is to be looked at.
 Picoseconds Nic::take_in_waiting() {
-  Picoseconds wake = kEndOfTime;
+  Picoseconds wake = kUntilPosted;
   for (uint32_t port = 0; port < ports(); ++port) {
     auto& waiting = intakes_[port].waiting;
     while (!waiting.empty()) {
@@ -232,11 +234,10 @@ inline void Nic::accept(const Arrival& arrival, Queue& queue) {
   raise(queue, ready + late);
 }
 
-// Takes a frame from the wire. Gives kReceived, or until when it has to wait: kEndOfTime where that
-// is until a descriptor is posted.
+// Takes a frame from the wire, unless it has to wait; gives until when.
 Picoseconds Nic::receive(const traces::Frame& frame, uint32_t port) {
   Intake& intake = intakes_[port];
-  if (intake.stalled_on != kNone) return kEndOfTime;
+  if (intake.stalled_on != kNone) return kUntilPosted;
   const auto length = static_cast<uint32_t>(frame.bytes.size());
   const Picoseconds limit = horizon();
   const auto turn = [this](const Mac::Slot& slot) {
@@ -252,7 +253,7 @@ Picoseconds Nic::receive(const traces::Frame& frame, uint32_t port) {
   if (scarce && may_wait()) {
     intake.stalled_on = number;
     if (pauses_) pause(port, slot.end);
-    return kEndOfTime;
+    return kUntilPosted;
   }
   if (scarce && slot.end > std::max(wheel_.now(), queue.next_post)) return slot.end;
   Picoseconds room = queue.memory.room_at(slot.end);
