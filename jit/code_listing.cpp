@@ -1,6 +1,6 @@
 // Translates once more, and reads the bytes back with Zydis, which knows nothing of how they were
 // made. Addresses in them are those of this process.
-// Test: tests/jit/code_listing_test.cpp.
+// Test: tests/sim/disassembly_test.cpp.
 #include "jit/code_listing.h"
 
 #if XNIC_HAS_ZYDIS

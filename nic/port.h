@@ -56,6 +56,9 @@ class Port {
   virtual void wrap(std::span<PortFrame* const> frames, std::span<vm::Packet* const> packets) = 0;
   // Queues the packet, which was made of this frame, for sending, and takes the frame.
   virtual void send(uint32_t thread, PortFrame* frame, const vm::Packet& packet) = 0;
+  // The same for a burst of them.
+  virtual void send(uint32_t thread, std::span<PortFrame* const> frames,
+                    std::span<vm::Packet* const> packets) = 0;
   // The same for a frame as it is.
   virtual void send(uint32_t thread, PortFrame* frame) = 0;
   // Sends what was queued since the last call. Gives how many frames found no room and were freed.

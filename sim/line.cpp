@@ -126,6 +126,20 @@ class Line::Worker {
     std::array<nic::PortFrame*, kMostBurst> frames;
   };
   void free(const Ended& ended);
+  // Frames of a burst that leave by the port where they came in, and their packets.
+  struct Leaving {
+    explicit Leaving(size_t of) : port(of) {}
+    void add(nic::PortFrame* frame, vm::Packet* packet) {
+      frames[count] = frame;
+      packets[count++] = packet;
+    }
+
+    size_t port;
+    size_t count = 0;
+    std::array<nic::PortFrame*, kMostBurst> frames;
+    std::array<vm::Packet*, kMostBurst> packets;
+  };
+  void send(Leaving& leaving);
   void prefetch(uint32_t ifindex, size_t packets);
   // Whether another thread is the CPU that the packet at hand is to go to: each that a cpumap may
   // have is one.
@@ -411,29 +425,63 @@ void Line::Worker::run(size_t port, uint32_t queue, std::span<nic::PortFrame* co
   }
   prefetch(ifindex, frames.size());
   Path::Arrivals arrivals(*path_, ifindex, *environment.network);
+  environment.now_ns = now;
   Ended ended(port);
+  Leaving leaving(port);
   Outcome outcome;
   outcome.queue = queue;
   outcome.in_ifindex = ifindex;
   for (size_t i = 0; i < frames.size(); ++i) {
     vm::Packet& packet = *packets_[i];
-    counted_.received_bytes += packet.length();
-    outcome.packet_id = packet.id;
-    const auto check = nic::check_frame(packet.linear(), packet.length(), line_.options_.run.mtu);
-    if (check == nic::FrameCheck::good) {
-      arrivals.run(packet, environment, outcome, now_ps);
-    } else {
+    const uint32_t length = packet.length();
+    counted_.received_bytes += length;
+    const auto check = nic::check_frame(packet.linear(), length, line_.options_.run.mtu);
+    if (check != nic::FrameCheck::good) {
       drop(outcome, check == nic::FrameCheck::runt ? DropReason::runt : DropReason::oversize,
            now_ps);
+    } else if (arrivals.plain()) {
+      vm::Invocation invocation(packet, environment);
+      vm::Action action;
+      const auto fate = arrivals.run(invocation, action);
+      if (fate == Path::Arrivals::Fate::transmitted) {
+        leaving.add(frames[i], &packet);
+        continue;
+      }
+      if (fate != Path::Arrivals::Fate::other) {
+        const bool dropped = fate == Path::Arrivals::Fate::dropped;
+        ++(dropped ? counted_.drops[static_cast<size_t>(DropReason::xdp_drop)]
+                   : counted_.delivered);
+        ended.frames[ended.count++] = frames[i];
+        continue;
+      }
+      outcome.packet_id = packet.id;
+      arrivals.go_on(invocation, action, outcome, now_ps);
+    } else {
+      outcome.packet_id = packet.id;
+      arrivals.run(packet, environment, outcome, now_ps);
     }
+    // Those in front of it leave first.
+    send(leaving);
     if (to_cpu_) {
       send_to_cpu(ended, frames[i], packets_[i], outcome);
     } else {
       finish(ended, frames[i], packet, outcome);
     }
   }
+  send(leaving);
   counted_.received += frames.size();
   free(ended);
+}
+
+void Line::Worker::send(Leaving& leaving) {
+  if (leaving.count == 0) return;
+  const size_t count = std::exchange(leaving.count, 0);
+  const auto packets = std::span<vm::Packet* const>(leaving.packets).first(count);
+  counted_.transmitted += count;
+  for (const vm::Packet* packet : packets) counted_.transmitted_bytes += packet->length();
+  line_.options_.ports[leaving.port].port->send(
+      number_, std::span<nic::PortFrame* const>(leaving.frames).first(count), packets);
+  sends_[leaving.port] = true;
 }
 
 // What the first XDP program will look up, where it has a prologue.

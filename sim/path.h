@@ -137,22 +137,42 @@ class Path {
     Arrivals(Path& path, uint32_t ifindex, const vm::Network& network);
     uint32_t ifindex() const { return ifindex_; }
 
+    // How the way of a packet ends that its XDP program takes where most go; the others' is not
+    // known yet.
+    enum class Fate : uint8_t { dropped, transmitted, delivered, other };
+    // Whether there is a program, and nothing is to be done for its run but to run it.
+    bool plain() const { return xdp_.has_value(); }
+    // Runs it. The clock is the caller's to set.
+    Fate run(vm::Invocation& invocation, vm::Action& action) {
+      action = xdp_->run(invocation);
+      if (action == vm::Action::drop) return Fate::dropped;
+      if (action == vm::Action::tx && leaves_) return Fate::transmitted;
+      if (action == vm::Action::pass && ends_) return Fate::delivered;
+      return Fate::other;
+    }
+    // What follows Fate::other, to the end.
+    void go_on(vm::Invocation& invocation, vm::Action action, Outcome& outcome,
+               nic::Picoseconds now) {
+      path_.go_on_slowly(invocation, action, outcome, now);
+    }
+
     // The packet's way from the native XDP program to its end: what native() and stack() do.
     void run(vm::Packet& packet, vm::Environment& environment, Outcome& outcome,
              nic::Picoseconds now) {
-      if (!xdp_) return path_.run_slowly(packet, environment, outcome, now);
+      if (!plain()) return path_.run_slowly(packet, environment, outcome, now);
       environment.now_ns = now / nic::kPicosecondsPerNanosecond;
       vm::Invocation invocation(packet, environment);
-      const vm::Action action = xdp_->run(invocation);
-      if (action == vm::Action::drop) {
-        drop(outcome, DropReason::xdp_drop, now);
-      } else if (action == vm::Action::tx && leaves_) {
-        outcome.out_ifindex = ifindex_;
-        end(outcome, End::transmitted, now);
-      } else if (action == vm::Action::pass && ends_) {
-        end(outcome, End::delivered, now);
-      } else {
-        path_.go_on_slowly(invocation, action, outcome, now);
+      vm::Action action;
+      switch (run(invocation, action)) {
+        case Fate::dropped:
+          return drop(outcome, DropReason::xdp_drop, now);
+        case Fate::transmitted:
+          outcome.out_ifindex = ifindex_;
+          return end(outcome, End::transmitted, now);
+        case Fate::delivered:
+          return end(outcome, End::delivered, now);
+        case Fate::other:
+          return go_on(invocation, action, outcome, now);
       }
     }
 

@@ -11,6 +11,7 @@
 #include "vm/dynptr.h"
 #include "vm/interpreter.h"
 #include "vm/isa.h"
+#include "vm/kernel_face.h"
 #include "vm/kfunc.h"
 
 namespace xnic::vm {
@@ -250,6 +251,8 @@ std::string RunCalls::check_argument(const Helper& helper, uint32_t number, cons
                  ? std::string()
                  : fmt::format("gives {} no constant text in r{}", helper.name, number + 1);
     case Argument::task:
+      if (value == kCurrentTask) return {};
+      [[fallthrough]];
     case Argument::cgroup:
     case Argument::seq_file:
     case Argument::path:

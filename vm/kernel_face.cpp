@@ -12,8 +12,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <span>
 #include <vector>
@@ -100,10 +98,12 @@ const Btf& kernel_types() {
 }
 
 std::shared_ptr<const Btf> read_kernel_types(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
-  if (bytes.empty()) return nullptr;
-  return Btf::parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+  const std::unique_ptr<btf, decltype(&btf__free)> types(btf__parse(path.c_str(), nullptr),
+                                                         btf__free);
+  if (types == nullptr) return nullptr;
+  uint32_t size = 0;
+  const auto* bytes = static_cast<const uint8_t*>(btf__raw_data(types.get(), &size));
+  return bytes == nullptr ? nullptr : Btf::parse({bytes, size});
 }
 
 }  // namespace xnic::vm

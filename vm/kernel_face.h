@@ -17,11 +17,16 @@ class Btf;
 inline constexpr std::string_view kKernelRelease = "6.18.0";
 inline constexpr uint32_t kTicksPerSecond = 250;  // CONFIG_HZ
 
+// The task that every packet interrupts, and its registers: places where the kernel has its memory,
+// with nothing behind them. They are not NULL, which the verifier promises to programs.
+inline constexpr uint64_t kCurrentTask = 0xffff888100000000;
+inline constexpr uint64_t kTaskRegisters = kCurrentTask + 0x3f58;
+
 // The types of vm/kernel_types.bpf.c.
 const Btf& kernel_types();
 
-// The types of a kernel, of a file such as /sys/kernel/btf/vmlinux; null if there is no such file
-// or it holds none.
+// The types of a kernel, of a file such as /sys/kernel/btf/vmlinux (raw BTF) or vmlinux (ELF); null
+// if there is no such file or it holds none.
 std::shared_ptr<const Btf> read_kernel_types(const std::string& path);
 
 // In the form of /boot/config.

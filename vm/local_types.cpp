@@ -259,13 +259,19 @@ uint8_t* take_owned(uint8_t* value, const SpecialField& field) {
 
 void free_owned(uint8_t* value, const ValueFields& fields) {
   if (!fields.owns_objects()) return;
+  // A program may hold a pointer to the value still. Objects are dropped when the lock is given
+  // back: each may take long.
+  uint8_t* const lock = fields.has_spin_lock() ? value + fields.spin_lock_offset() : nullptr;
   // Objects whose turn comes later: a chain of them may be long. Only the outermost call has any.
   thread_local std::vector<uint8_t*>* waiting = nullptr;
   std::vector<uint8_t*> own;
   const bool is_outermost = waiting == nullptr;
   if (is_outermost) waiting = &own;
   for (const SpecialField& field : fields.all()) {
+    const bool is_locked = field.is_root() && lock != nullptr;
+    if (is_locked) lock_value(lock);
     while (uint8_t* owned = take_owned(value, field)) waiting->push_back(owned);
+    if (is_locked) unlock_value(lock);
   }
   if (!is_outermost) return;
   while (!own.empty()) {

@@ -69,7 +69,8 @@ uint8_t* object_of(uint8_t* inside);
 bool add_owner(uint8_t* object);
 // One owner less. The last one frees it, with all that it owns.
 void drop_owner(uint8_t* object);
-// Drops all that a map's value, or an object, owns, and empties its lists and trees.
+// Drops all that a map's value, or an object, owns, and empties its lists and trees, with the lock
+// of the value held, which must be free.
 void free_owned(uint8_t* value, const ValueFields& fields);
 
 }  // namespace xnic::vm

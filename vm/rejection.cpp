@@ -95,6 +95,7 @@ constexpr Phrase kPhrases[] = {
     {"doesn't have field at offset", Category::memory_access},
     {"bpf_spin_unlock", Category::lock},
     {"is not supported yet", Category::not_supported},
+    {"is not known to the kernel", Category::not_supported},
     {"object must be referenced", Category::helper_argument},
     {"Sleepable programs can only", Category::not_allowed},
     {"non-zero flags", Category::helper_argument},

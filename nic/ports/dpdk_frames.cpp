@@ -94,7 +94,7 @@ void MbufPort::wrap(std::span<PortFrame* const> frames, std::span<vm::Packet* co
     vm::Packet& packet = *packets[i];
     const bool fits = mbuf->pool == pool_ && is_own(mbuf) &&
                       mbuf->data_off == RTE_PKTMBUF_HEADROOM && mbuf->data_len <= vm::kLinearSize;
-    if (fits && mbuf->nb_segs == 1) {
+    if (fits && mbuf->nb_segs == 1) [[likely]] {
       packet.borrow(buffer_of(mbuf) - kMoreHeadroom, mbuf->data_len);
     } else if (fits && mbuf->data_len == vm::kLinearSize) {
       packet.borrow(buffer_of(mbuf) - kMoreHeadroom, mbuf->data_len,
@@ -107,7 +107,16 @@ void MbufPort::wrap(std::span<PortFrame* const> frames, std::span<vm::Packet* co
 }
 
 // Makes the mbuf carry the packet as it is now. False where memory does not suffice.
-bool MbufPort::lay_out(rte_mbuf* mbuf, const vm::Packet& packet) {
+inline bool MbufPort::lay_out(rte_mbuf* mbuf, const vm::Packet& packet) {
+  const bool stands_there = packet.borrows() && mbuf->nb_segs == 1 &&
+                            packet.data() == buffer_of(mbuf) + mbuf->data_off &&
+                            packet.length() == mbuf->data_len;
+  if (!stands_there) return lay_out_anew(mbuf, packet);
+  mbuf->ol_flags = 0;
+  return true;
+}
+
+bool MbufPort::lay_out_anew(rte_mbuf* mbuf, const vm::Packet& packet) {
   if (mbuf->nb_segs > 1) {
     rte_pktmbuf_free(mbuf->next);
     mbuf->next = nullptr;
@@ -151,19 +160,20 @@ bool MbufPort::lay_out(rte_mbuf* mbuf, const vm::Packet& packet) {
 }
 
 void MbufPort::send(uint32_t thread, PortFrame* frame, const vm::Packet& packet) {
+  Waiting& waiting = waiting_[thread];
   rte_mbuf* mbuf = mbuf_of(frame);
-  if (!lay_out(mbuf, packet)) {
-    rte_pktmbuf_free(mbuf);
-    ++waiting_[thread].lost;
-    return;
-  }
-  send(thread, frame);
+  if (lay_out(mbuf, packet)) return queue(waiting, thread, mbuf);
+  rte_pktmbuf_free(mbuf);
+  ++waiting.lost;
+}
+
+void MbufPort::send(uint32_t thread, std::span<PortFrame* const> frames,
+                    std::span<vm::Packet* const> packets) {
+  for (size_t i = 0; i < frames.size(); ++i) send(thread, frames[i], *packets[i]);
 }
 
 void MbufPort::send(uint32_t thread, PortFrame* frame) {
-  Waiting& waiting = waiting_[thread];
-  waiting.mbufs[waiting.count++] = mbuf_of(frame);
-  if (waiting.count == kBurst) transmit_waiting(thread);
+  queue(waiting_[thread], thread, mbuf_of(frame));
 }
 
 void MbufPort::transmit_waiting(uint32_t thread) {

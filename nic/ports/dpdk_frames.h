@@ -26,6 +26,8 @@ class MbufPort : public Port {
 
   void wrap(std::span<PortFrame* const> frames, std::span<vm::Packet* const> packets) final;
   void send(uint32_t thread, PortFrame* frame, const vm::Packet& packet) final;
+  void send(uint32_t thread, std::span<PortFrame* const> frames,
+            std::span<vm::Packet* const> packets) final;
   void send(uint32_t thread, PortFrame* frame) final;
   size_t flush(uint32_t thread) final;
   PortFrame* make(uint32_t length) final;
@@ -46,7 +48,12 @@ class MbufPort : public Port {
     size_t lost = 0;  // since the last flush
   };
   void transmit_waiting(uint32_t thread);
+  void queue(Waiting& waiting, uint32_t thread, rte_mbuf* mbuf) {
+    waiting.mbufs[waiting.count++] = mbuf;
+    if (waiting.count == kBurst) transmit_waiting(thread);
+  }
   bool lay_out(rte_mbuf* mbuf, const vm::Packet& packet);
+  bool lay_out_anew(rte_mbuf* mbuf, const vm::Packet& packet);
 
   rte_mempool* pool_;
   std::vector<Waiting> waiting_;  // by thread

@@ -5,8 +5,11 @@
 #include <bpf/btf.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <chrono>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/bpf_host.h"
@@ -253,6 +256,37 @@ TEST_F(LocalTypes, KeepAnObjectForAsLongAsItHasAnOwner) {
   EXPECT_FALSE(vm::add_owner(one));
   EXPECT_EQ(local.make(static_cast<uint32_t>(item), 40), one);
   EXPECT_EQ(local.make(static_cast<uint32_t>(item), vm::LocalTypes::kMostBytes + 1), nullptr);
+}
+
+// Another CPU deletes the value of a map while a program holds its lock.
+TEST_F(LocalTypes, ListsAreEmptiedUnderTheirLock) {
+  Types types;
+  const int item = types.add("item", 24, {{"node", types.list_node, 0}});
+  const int owner =
+      types.add("owner", 24, {{"head", types.list_head, 0, "item:node"}, {"lock", types.lock, 16}});
+  const auto btf = vm::Btf::parse(types.blob());
+  ASSERT_NE(btf, nullptr);
+  ASSERT_EQ(btf->find_local_types(), 0);
+  vm::LocalTypes& local = *btf->local_types();
+  const vm::ValueFields& fields = local.fields_of(static_cast<uint32_t>(owner));
+  std::array<uint64_t, 3> value{};
+  auto* list = reinterpret_cast<uint8_t*>(value.data());
+  uint8_t* const lock = list + fields.spin_lock_offset();
+  uint8_t* one = local.make(static_cast<uint32_t>(item), 24);
+  uint8_t* other = local.make(static_cast<uint32_t>(item), 24);
+
+  vm::lock_value(lock);
+  ASSERT_TRUE(vm::push_to_list(list, one, true));
+  std::thread deletes([&] { vm::free_owned(list, fields); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_EQ(vm::end_of_list(list, true), one);
+  EXPECT_TRUE(vm::push_to_list(list, other, true));
+  vm::unlock_value(lock);
+  deletes.join();
+  EXPECT_EQ(vm::end_of_list(list, true), nullptr);
+  for (uint8_t* object : {one, other}) {
+    EXPECT_EQ(local.object_around(reinterpret_cast<uintptr_t>(object)).start, nullptr);
+  }
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Dynptrs: made of a map's value or of a ring buffer record; read, written, looked into. What
-// kernel functions add is in vm/kfuncs/dynptr.cpp. Test: tests/vm/dynptr_test.cpp, against Linux.
+// kernel functions add is in vm/kfuncs/dynptr.cpp. Test: tests/vm/verifier/dynptrs_test.cpp and
+// tests/bpf/dynptrs, against Linux.
 #include "vm/dynptr.h"
 
 #include <array>

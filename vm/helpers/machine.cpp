@@ -66,13 +66,17 @@ uint64_t probe_read_kernel_str(Invocation&, uint64_t to, uint64_t size, uint64_t
   return text.size() + 1;
 }
 
-// Packets come while no process runs.
+// Packets come while no process runs, but for the kernel's idle task.
 uint64_t no_process(Invocation&, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) { return 0; }
+
+uint64_t current_task(Invocation&, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
+  return kCurrentTask;
+}
 
 using A = Argument;
 using R = Returns;
-constexpr uint32_t kHasCoarseClock =
-    kAnyType & ~(kTracing | kPerfEvent | kBtfTracing | kSyscall | kCgroupDevice | kCgroupSockopt | kNetfilter);
+constexpr uint32_t kHasCoarseClock = kAnyType & ~(kTracing | kPerfEvent | kBtfTracing | kSyscall |
+                                                  kCgroupDevice | kCgroupSockopt | kNetfilter);
 constexpr std::array kRows = {
     XNIC_HELPER(ktime_get_ns, kAnyType, R::integer, {}, ktime_get_ns),
     XNIC_HELPER(ktime_get_boot_ns, kAnyType, R::integer, {}, ktime_get_ns),
@@ -85,7 +89,9 @@ constexpr std::array kRows = {
     XNIC_HELPER(get_current_pid_tgid, kAnyType, R::integer, {}, no_process),
     XNIC_HELPER(get_current_uid_gid, kAnyType, R::integer, {}, no_process),
     XNIC_HELPER(get_current_comm, kAnyType, R::integer, {A::memory_write, A::size}, no_process),
-    XNIC_HELPER(get_current_task, kAnyType, R::integer, {}, no_process, kGplOnly),
+    XNIC_HELPER(get_current_task, kAnyType, R::integer, {}, current_task, kGplOnly),
+    XNIC_HELPER(get_current_task_btf, kAnyType, R::trusted_object, {}, current_task, kGplOnly,
+                kAnyLicense, "task_struct"),
     XNIC_HELPER(probe_read_kernel, kAnyType, R::integer, {A::memory_write, A::size_or_zero, A::any},
                 probe_read_kernel, kGplOnly),
     XNIC_HELPER(probe_read_kernel_str, kAnyType, R::size_or_error,

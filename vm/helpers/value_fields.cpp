@@ -1,6 +1,7 @@
-// Helpers for the kernel's own fields in map values: spin locks and timers. The engine has checked
-// that the address is that of the field in a value of a map.
-// Test: tests/bpf/spin_locks, compared with Linux by tests/differential; tests/sim/timers_test.cpp.
+// Helpers for the kernel's own fields in map values and objects: spin locks, timers, kptrs. The
+// verifier or the interpreter has checked that the address is that of such a field.
+// Test: tests/bpf/spin_locks and local_objects, compared with Linux by tests/differential;
+// tests/sim/timers_test.cpp.
 #include "vm/maps/value_fields.h"
 
 #include <atomic>

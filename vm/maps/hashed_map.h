@@ -110,9 +110,8 @@ class SingleValues : public HashedMap<Table> {
   void write(Element* element, const uint8_t* key, const uint8_t* value) {
     copy_key(element->key(), key, this->spec_.key_size);
     this->spec_.fields.copy(this->value_of(element), value, this->spec_.value_size);
-    // A program's stale pointer may have left something there.
+    // A program's stale pointer may have left something there, and may hold the lock.
     this->spec_.fields.release(this->value_of(element));
-    this->spec_.fields.zero(this->value_of(element));
   }
 
  private:

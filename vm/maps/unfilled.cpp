@@ -1,5 +1,6 @@
 #include "vm/maps/unfilled.h"
 
+#include "vm/maps/array.h"
 #include "vm/maps/checks.h"
 
 namespace xnic::vm {
@@ -19,7 +20,11 @@ class Unfilled : public Map {
   int erase(const uint8_t*) override { return -ENOENT; }
   int user_lookup(const uint8_t*, uint8_t*, uint64_t) override { return -ENOENT; }
   int user_update(const uint8_t*, const uint8_t*, uint64_t) override { return -EOPNOTSUPP; }
-  int next_key(const uint8_t*, uint8_t*) override { return -ENOENT; }
+  // Of an array the numbers of places are its keys, whatever they hold.
+  int next_key(const uint8_t* key, uint8_t* next) override {
+    if (spec_.type != BPF_MAP_TYPE_CGROUP_ARRAY) return -ENOENT;
+    return next_index(spec_.max_entries, key, next);
+  }
 };
 
 }  // namespace

@@ -183,10 +183,15 @@ void learn_null(Environment& env, State& state, uint32_t number, bool is_null) {
   });
 }
 
-// An unknown pointer that equals a known one is not NULL either.
+// An unknown pointer that equals a known one is not NULL either. Pointers to objects are left out,
+// as in Linux: whoever gives one may vouch for it and yet give NULL.
 void learn_equal_pointers(Environment& env, const bpf_insn& insn, State& equal) {
   Register& left = equal[insn.dst_reg];
   Register& right = equal[insn.src_reg];
+  const auto is_object = [](const Register& r) {
+    return r.type == Type::kernel_object || r.type == Type::local_object;
+  };
+  if (is_object(left) || is_object(right)) return;
   const bool left_known = left.is_surely_not_null();
   const bool right_known = right.is_surely_not_null();
   if (left_known && right.maybe_null) mark_not_null(env, right);

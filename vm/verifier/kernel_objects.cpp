@@ -55,8 +55,10 @@ Register through(Environment& env, const Register& base, const StructField& fiel
     return r;
   }
   if (base.trust == Trust::untrusted) return r;
+  // In a union there may be something else.
+  const Trust by_habit = field.in_union ? Trust::untrusted : Trust::compatible;
   if (!is_trusted(base) && base.trust != Trust::rcu) {
-    r.trust = Trust::compatible;
+    r.trust = by_habit;
     return r;
   }
   const auto safe = std::ranges::find_if(kSafeFields, [&](const SafeField& f) {
@@ -68,8 +70,9 @@ Register through(Environment& env, const Register& base, const StructField& fiel
     r.trust = safe->trust;
     r.maybe_null = safe->maybe_null;
   } else if (in_section) {
-    r.trust = field.tag == "rcu" ? Trust::rcu : Trust::compatible;
-    r.maybe_null = field.tag == "rcu";
+    const bool by_tag = field.tag == "rcu";
+    r.trust = by_tag && !field.in_union ? Trust::rcu : by_habit;
+    r.maybe_null = by_tag;
   }
   if (r.maybe_null) r.id = env.new_id();
   return r;
@@ -146,6 +149,10 @@ bool is_percpu(const btf* types, uint32_t variable) {
   if (type == nullptr) return false;
   const std::span<const btf_var_secinfo> variables(btf_var_secinfos(type), btf_vlen(type));
   return std::ranges::find(variables, variable, &btf_var_secinfo::type) != variables.end();
+}
+
+ObjectOf owner_behind(const Register& r) {
+  return r.trust == Trust::untrusted ? ObjectOf::untrusted : ObjectOf::kernel;
 }
 
 // A program that runs here has pointers that lead nowhere.
@@ -283,7 +290,7 @@ Verdict require_kernel_object(const Environment& env, uint32_t number, int64_t o
     return refuse(EACCES, "R{} invalid mem access '{}'", number, type_name(r));
   }
   const auto field = find_field(env.kernel_types.parsed(), r.target, static_cast<uint32_t>(offset),
-                                size, r.trust == Trust::untrusted);
+                                size, owner_behind(r));
   if (!field) return field.error();
   if (write && !may_write(env, r, *field)) return refuse(EACCES, "only read is supported");
   return {};
@@ -292,9 +299,8 @@ Verdict require_kernel_object(const Environment& env, uint32_t number, int64_t o
 Register loaded_from_kernel_object(Environment& env, const Register& base, int64_t offset,
                                    uint32_t size) {
   if (base.target == 0) return Register::unknown();
-  const auto field =
-      find_field(env.kernel_types.parsed(), base.target, static_cast<uint32_t>(offset), size,
-                 base.trust == Trust::untrusted);
+  const auto field = find_field(env.kernel_types.parsed(), base.target,
+                                static_cast<uint32_t>(offset), size, owner_behind(base));
   return field ? through(env, base, *field) : Register::unknown();
 }
 
@@ -311,8 +317,8 @@ Verdict require_map_object(const Environment& env, uint32_t number, int64_t offs
   }
   const uint32_t id = env.kernel_types.struct_id(name);
   if (id == 0) return refuse(EACCES, "R{} invalid mem access '{}'", number, type_name(r));
-  const auto field =
-      find_field(env.kernel_types.parsed(), id, static_cast<uint32_t>(offset), size, false);
+  const auto field = find_field(env.kernel_types.parsed(), id, static_cast<uint32_t>(offset), size,
+                                ObjectOf::kernel);
   return field ? Verdict{} : field.error();
 }
 

@@ -1,7 +1,6 @@
 // Calls of kernel functions, which are followed as helpers are, by their rows; and the regions that
-// some of them begin and end. Left out: kfuncs that give or take objects, and what Linux forbids in
-// a region (only sleepable functions, which do not exist here).
-// Test: tests/vm/kfunc_test.cpp, against Linux.
+// some of them begin and end. Those that nothing here performs are in foreign_kfuncs.cpp, which
+// also has what Linux forbids in a region. Test: tests/vm/kfunc_test.cpp, against Linux.
 #include "vm/verifier/kfunc_calls.h"
 
 #include <cerrno>

@@ -12,6 +12,7 @@
 #include <cerrno>
 
 #include "vm/kfunc.h"
+#include "vm/map.h"
 #include "vm/verifier/call.h"
 #include "vm/verifier/effects.h"
 #include "vm/verifier/kernel_objects.h"
@@ -304,7 +305,10 @@ Verdict Call::require_kptr(uint32_t number) {
   if (!has_any) return refuse(EINVAL, "R{} has no valid kptr", number);
   root_ = fields.find_kptr(offset_of(r));
   if (root_ == nullptr) return refuse(EACCES, "off={} doesn't point to kptr", offset_of(r));
-  if (root_->kind != Kind::kptr && root_->kind != Kind::percpu_kptr) {
+  if (root_->kind == Kind::percpu_kptr) {
+    return refuse(kErrorNotSupported, "{} of a percpu_kptr is not supported yet", helper_.name);
+  }
+  if (root_->kind != Kind::kptr) {
     return refuse(EACCES, "off={} kptr isn't referenced kptr", offset_of(r));
   }
   kernel_type_ = kernel_type_of(env_, fields, *root_);

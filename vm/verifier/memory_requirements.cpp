@@ -225,8 +225,8 @@ Verdict require_local_object(const Environment& env, const Register& r, uint32_t
       return refuse(EACCES, "direct access to {} is disallowed", name_of(field.kind));
     }
   }
-  const auto field =
-      find_field(env.spec.btf->parsed(), r.target, static_cast<uint32_t>(offset), size, false);
+  const auto field = find_field(env.spec.btf->parsed(), r.target, static_cast<uint32_t>(offset),
+                                size, ObjectOf::program);
   return field ? Verdict{} : field.error();
 }
 

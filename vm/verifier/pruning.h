@@ -12,7 +12,8 @@ enum class Likeness : uint8_t {
 };
 
 // Whether a path with `now` needs no look because one with `old` got through, both at the same
-// instruction. Test: tests/vm/verifier/pruning_test.cpp.
+// instruction. Test: tests/vm/verifier/soundness_test.cpp, and the comparison of
+// instruction counts with Linux in tests/verdicts.
 bool is_like(Environment& env, const State& old, const State& now, Likeness likeness);
 
 // Numbers that no check has relied on and that change from turn to turn of a loop may be anything

@@ -1,6 +1,6 @@
 // Follows btf_struct_walk() of kernel/bpf/btf.c. Test: the comparison of verdicts in
-// tests/verdicts, tests/vm/verifier/kernel_objects_test.cpp and local_objects_test.cpp, against
-// Linux.
+// tests/verdicts, tests/vm/verifier/kernel_objects_test.cpp and tests/sim/data/object_faults.bpf.c,
+// against Linux.
 #include "vm/verifier/struct_access.h"
 
 #include <cerrno>
@@ -29,7 +29,7 @@ namespace {
 // The field of a struct, or of one within it, that holds the bytes.
 class Walk {
  public:
-  Walk(const btf* types, bool untrusted) : types_(types), untrusted_(untrusted) {}
+  Walk(const btf* types, ObjectOf whose) : types_(types), whose_(whose) {}
 
   tl::expected<StructField, Refusal> find(uint32_t id, uint32_t offset, uint32_t size) {
     uint32_t at = 0;
@@ -66,7 +66,7 @@ class Walk {
   // What a struct that ends in an array without a length has behind its end; moves `offset` into
   // the element.
   const btf_type* trailing_element(const btf_type* type, uint32_t& offset) const {
-    if (btf_vlen(type) == 0) return nullptr;
+    if (whose_ == ObjectOf::program || btf_vlen(type) == 0) return nullptr;
     const uint32_t last = btf_vlen(type) - 1;
     const btf_type* array = skip_modifiers(types_, btf_members(type)[last].type);
     if (array == nullptr || !btf_is_array(array) || btf_array(array)->nelems != 0) return nullptr;
@@ -112,7 +112,7 @@ class Walk {
       }
       field.name = btf__str_by_offset(types_, one.name_off);
       if (btf_is_ptr(of)) return pointer(of, start, offset, size, field);
-      if (offset + size > end && !untrusted_ && !field.in_union) {
+      if (offset + size > end && whose_ != ObjectOf::untrusted && !field.in_union) {
         return fail(EACCES,
                     "access beyond the end of member {} (mend:{}) in struct {} with off {} size {}",
                     field.name, end, field.owner, offset, size);
@@ -143,14 +143,14 @@ class Walk {
   }
 
   const btf* types_;
-  const bool untrusted_;
+  const ObjectOf whose_;
 };
 
 }  // namespace
 
 tl::expected<StructField, Refusal> find_field(const btf* types, uint32_t id, uint32_t offset,
-                                              uint32_t size, bool untrusted) {
-  return Walk(types, untrusted).find(id, offset, size);
+                                              uint32_t size, ObjectOf whose) {
+  return Walk(types, whose).find(id, offset, size);
 }
 
 }  // namespace xnic::vm::verifier

@@ -19,10 +19,17 @@ struct StructField {
   std::string_view tag;    // of the pointer's type: "rcu", "user", "percpu"
 };
 
+// Whose object a pointer to a struct leads to, which says how far accesses may go.
+enum class ObjectOf : uint8_t {
+  kernel,     // an array without a length at its end goes on as far as one likes
+  untrusted,  // the same, and a read may go past the end of a member
+  program,    // it ends where its type ends: so much bpf_obj_new gave
+};
+
 // The member that holds `size` bytes at an offset of the struct with that id: whole, if it is a
-// pointer. Of an untrusted pointer to the struct, a read may go past the member's end.
+// pointer.
 tl::expected<StructField, Refusal> find_field(const btf* types, uint32_t id, uint32_t offset,
-                                              uint32_t size, bool untrusted);
+                                              uint32_t size, ObjectOf whose);
 
 // The type behind modifiers and typedefs, and its id; null if there is none.
 const btf_type* skip_modifiers(const btf* types, uint32_t id, uint32_t* at = nullptr);

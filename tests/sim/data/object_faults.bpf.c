@@ -45,6 +45,11 @@ struct leaf {
   struct bpf_rb_node node;
 };
 
+struct tailed {
+  struct bpf_list_node node;
+  char tail[];
+};
+
 struct stash {
   struct item __kptr* kept;
 };
@@ -152,6 +157,15 @@ int reads_past_object(struct xdp_md* xdp) {
   __u64 read = ((volatile __u64*)item)[5];
   drop(item);
   return read;
+}
+
+SEC("xdp")
+int writes_tail(struct xdp_md* xdp) {
+  struct tailed* tailed = new (struct tailed);
+  if (!tailed) return 0;
+  *(volatile char*)&tailed->tail[4000] = 1;
+  drop(tailed);
+  return 1;
 }
 
 SEC("xdp")

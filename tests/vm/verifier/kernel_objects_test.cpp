@@ -32,13 +32,20 @@ class KernelObjects : public testing::Test {
     const int found = btf__find_by_name_kind(types_->parsed(), name, kind);
     return found < 0 ? 0 : static_cast<uint32_t>(found);
   }
-  // Bytes from the start of a struct; -1 if it has no such member of its own.
+  // Bytes from the start of a struct; -1 if it has no such member of its own, nor in a union
+  // without a name.
   int16_t offset_of(const char* of, std::string_view member) const {
-    const btf_type* type = btf__type_by_id(types_->parsed(), id(of, BTF_KIND_STRUCT));
+    return offset_of(btf__type_by_id(types_->parsed(), id(of, BTF_KIND_STRUCT)), member);
+  }
+  int16_t offset_of(const btf_type* type, std::string_view member) const {
+    if (!btf_is_composite(type)) return -1;
     for (uint32_t i = 0; i < btf_vlen(type); ++i) {
-      if (types_->string_at(btf_members(type)[i].name_off) == member) {
-        return static_cast<int16_t>(btf_member_bit_offset(type, i) / 8);
-      }
+      const btf_member& one = btf_members(type)[i];
+      const auto start = static_cast<int16_t>(btf_member_bit_offset(type, i) / 8);
+      if (types_->string_at(one.name_off) == member) return start;
+      if (one.name_off != 0) continue;
+      const int16_t within = offset_of(btf__type_by_id(types_->parsed(), one.type), member);
+      if (within >= 0) return static_cast<int16_t>(start + within);
     }
     return -1;
   }
@@ -151,6 +158,19 @@ TEST_F(KernelObjects, AreAcquiredAndGivenBack) {
     expect(false, at, with_task(Instructions{test::load(8, r6, r6, last)} + acquire + release),
            "of a pointer that nobody vouches for");
   }
+}
+
+TEST_F(KernelObjects, OfAUnionAreNotVouchedFor) {
+  const Attachment at{.type_id = id("btf_trace_tcp_probe", BTF_KIND_TYPEDEF)};
+  const int16_t listener = offset_of("sock_common", "skc_listener");
+  if (at.type_id == 0 || listener < 0) GTEST_SKIP() << "this kernel has no such tracepoint";
+  // The socket that the tracepoint gives in r6.
+  const auto casting = [](const Instructions& to_r1) {
+    return Instructions{test::load(8, r6, r1, 0)} + to_r1 +
+           Instructions{call(BPF_FUNC_skc_to_tcp_sock), move(r0, 0), leave()};
+  };
+  expect(true, at, casting({move(r1, r6)}), "the socket itself");
+  expect(false, at, casting({test::load(8, r1, r6, listener)}), "a socket in a union");
 }
 
 TEST_F(KernelObjects, OfAnIteratorMayBeNull) {
