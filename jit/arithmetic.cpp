@@ -8,15 +8,31 @@
 namespace xnic::jit {
 
 using asmjit::Imm;
-using asmjit::Label;
 using vm::Kind;
 using vm::Opcode;
 
 namespace {
 
-bool is_alu(const bpf_insn& insn, uint8_t operation, bool from_register) {
-  const Opcode& op = vm::opcode(insn);
-  return op.kind == Kind::alu && op.operation == operation && op.source_register == from_register;
+// Whether the instruction behind a copy or a constant is as where stores were taken apart.
+bool leads_to_stores(const bpf_insn& next) {
+  const Opcode& op = vm::opcode(next);
+  return op.kind == Kind::store || op.operation == BPF_RSH;
+}
+
+// The x86 instruction of an operation that is one, whatever the operands.
+std::optional<Encoder::Binary> binary_of(uint8_t operation) {
+  switch (operation) {
+    case BPF_ADD:
+      return Encoder::Binary::add;
+    case BPF_SUB:
+      return Encoder::Binary::sub;
+    case BPF_OR:
+      return Encoder::Binary::or_;
+    case BPF_XOR:
+      return Encoder::Binary::xor_;
+    default:
+      return std::nullopt;
+  }
 }
 
 }  // namespace
@@ -25,39 +41,31 @@ bool is_alu(const bpf_insn& insn, uint8_t operation, bool from_register) {
 uint32_t Translator::alu(uint32_t index) {
   const bpf_insn& insn = insns_[index];
   const Opcode& op = vm::opcode(insn);
+  if (op.operation == BPF_MOV && leads_to_stores(insns_[index + 1])) {
+    if (const uint32_t next = assembled_stores(index); next != index) return next;
+  }
   if (op.operation == BPF_MOV && op.source_register) {
     if (const uint32_t next = fused_rotate(index); next != index) return next;
     if (const uint32_t next = fused_move(index); next != index) return next;
   }
   if (op.operation == BPF_LSH && fused_shifts(index)) return index + 2;
   const Gp dst = sized(host_register(insn.dst_reg), op.width);
-  const auto either = [&](Encoder::Binary operation) {
+  if (const auto operation = binary_of(op.operation)) {
     if (op.source_register) {
-      a_.binary(operation, dst, sized(host_register(insn.src_reg), op.width));
+      a_.binary(*operation, dst, sized(host_register(insn.src_reg), op.width));
     } else {
-      a_.binary(operation, dst, insn.imm);
+      a_.binary(*operation, dst, insn.imm);
     }
-  };
+    return index + 1;
+  }
   switch (op.operation) {
-    case BPF_ADD:
-      either(Encoder::Binary::add);
-      break;
-    case BPF_SUB:
-      either(Encoder::Binary::sub);
-      break;
-    case BPF_OR:
-      either(Encoder::Binary::or_);
-      break;
-    case BPF_XOR:
-      either(Encoder::Binary::xor_);
-      break;
     case BPF_AND:
       bit_and(insn, op);
       break;
     case BPF_MUL:
       if (op.source_register) {
         a_.multiply(dst, sized(host_register(insn.src_reg), op.width));
-      } else if (insn.imm > 0 && std::has_single_bit(static_cast<uint32_t>(insn.imm))) {
+      } else if (insn.imm > 0 && (insn.imm & (insn.imm - 1)) == 0) {
         a_.shl(dst, Imm(std::countr_zero(static_cast<uint32_t>(insn.imm))));
         if (insn.imm == 1) a_.mov(dst, dst);
       } else {
@@ -229,9 +237,9 @@ void Translator::divide(const bpf_insn& insn, const Opcode& op) {
   const bool is_signed = insn.off == 1;
   const bool may_be_zero = op.source_register;
   const bool may_be_minus_one = is_signed && (op.source_register || insn.imm == -1);
-  const Label by_zero = a_.newLabel();
-  const Label by_minus_one = a_.newLabel();
-  const Label done = a_.newLabel();
+  const Label by_zero = a_.new_label();
+  const Label by_minus_one = a_.new_label();
+  const Label done = a_.new_label();
 
   if (op.source_register) {
     a_.mov(divisor, sized(host_register(insn.src_reg), op.width));
@@ -262,15 +270,15 @@ void Translator::divide(const bpf_insn& insn, const Opcode& op) {
   a_.mov(dst, divisor);
   if (may_be_zero || may_be_minus_one) a_.jmp(done);
   if (may_be_zero) {
-    a_.bind(by_zero);
+    a_.mark(by_zero);
     quotient ? a_.xor_(dst, dst) : a_.mov(dst, dst);
   }
   if (may_be_minus_one) {
     if (may_be_zero) a_.jmp(done);
-    a_.bind(by_minus_one);
+    a_.mark(by_minus_one);
     quotient ? a_.neg(dst) : a_.xor_(dst, dst);
   }
-  a_.bind(done);
+  a_.mark(done);
 }
 
 void Translator::shift(const bpf_insn& insn, const Opcode& op) {

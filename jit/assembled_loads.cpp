@@ -73,6 +73,26 @@ bool may_be_part(const bpf_insn& load, const bpf_insn& next) {
 
 }  // namespace
 
+// Whether parts of what is to be loaded were stored one by one not long ago: a load that covers
+// several stores would wait until they have left for the cache. It is a guess from the order of
+// instructions, and decides of nothing but time.
+bool Translator::stored_in_parts(uint32_t index, uint32_t base, int32_t offset,
+                                 uint32_t size) const {
+  constexpr uint32_t kFarthest = 64;  // instructions
+  const uint32_t first = std::max(function_->start, index - std::min(index, kFarthest));
+  for (uint32_t i = index; i-- > first;) {
+    const bpf_insn& insn = insns_[i];
+    if (insn.dst_reg != base) continue;
+    const Opcode& op = vm::opcode(insn);
+    if (op.kind != Kind::store && op.kind != Kind::store_immediate) return false;
+    if (op.width < size && insn.off < offset + static_cast<int32_t>(size) &&
+        insn.off + op.width > offset) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // Gives the index behind what was translated, `index` itself if nothing was.
 uint32_t Translator::assembled_load(uint32_t index) {
   if (!only_follows(index + 1) || !may_be_part(insns_[index], insns_[index + 1])) return index;
@@ -117,7 +137,7 @@ uint32_t Translator::assembled_load(uint32_t index) {
     to = insn.dst_reg;
     number = *found;
   }
-  if (best == index) return index;
+  if (best == index || stored_in_parts(index, base, number.offset, number.size)) return index;
   const Gp& reg = host_register(to);
   a_.load(reg, host_register(base), number.offset, number.size);
   if (number.big_endian) {

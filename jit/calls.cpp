@@ -10,17 +10,14 @@
 namespace xnic::jit {
 
 using asmjit::Imm;
-using asmjit::Label;
 
 namespace {
 
 // More would make a tail call's code large for ever less.
 constexpr uint32_t kMostTailCallBits = 3;
 
-// The call asks for the program: for a function of it, or by whose types it makes an object.
-bool asks_for_program(const vm::Helper& helper) {
-  return std::ranges::find(helper.arguments, vm::Argument::function) != helper.arguments.end() ||
-         helper.returns == vm::Returns::new_object_or_null;
+bool takes_function(const vm::Helper& helper) {
+  return std::ranges::find(helper.arguments, vm::Argument::function) != helper.arguments.end();
 }
 
 bool is_constant_move(const bpf_insn& insn) {
@@ -38,6 +35,8 @@ uint32_t Translator::call(uint32_t index) {
   check_limit(index);
   if (vm::calls_subprogram(insn)) {
     a_.call(function_at(static_cast<uint32_t>(int64_t{index} + 1 + insn.imm)).entry);
+    // A program that the function went on to may have passed the limit.
+    if (tail_calls_) check_limit(index);
     return index + 1;
   }
   if (insn.src_reg == vm::kPseudoKfuncCall) {
@@ -61,27 +60,20 @@ const Translator::Function& Translator::function_at(uint32_t start) const {
 }
 
 void Translator::call_helper(const vm::Helper& helper) {
-  const bool asks = asks_for_program(helper);
-  if (asks) {
-    a_.mov(kScratch1, x86::qword_ptr(kInvocation, layout_.callbacks));
-    load_address(kScratch2, &entries_);
-    a_.mov(x86::qword_ptr(kScratch1, state_offset(layout_, offsetof(RunState, functions))),
-           kScratch2);
-  }
   a_.mov(x86::rdi, kInvocation);
   call_c(helper.function);
   // Only a run that is counted may fault.
-  if (asks && counts_) check_callback_fault();
+  if (counts_ && takes_function(helper)) check_callback_fault();
 }
 
 // After a helper whose callback may have faulted.
 void Translator::check_callback_fault() {
-  const Label good = a_.newLabel();
+  const Label good = a_.new_label();
   a_.mov(kScratch1, x86::qword_ptr(kInvocation, layout_.callbacks));
   a_.cmp(x86::dword_ptr(kScratch1, state_offset(layout_, offsetof(RunState, faulted))), Imm(0));
   a_.je(good);
   unwind();
-  a_.bind(good);
+  a_.mark(good);
 }
 
 // Ends the run, or the callback, from any depth.
@@ -124,9 +116,9 @@ bool Translator::inline_helper(const vm::Helper& helper) {
 
 // As vm::Packet::adjust_head, which moves metadata, too, where there is any.
 void Translator::adjust_head(const vm::Helper& helper) {
-  const Label refused = a_.newLabel();
-  const Label has_metadata = a_.newLabel();
-  const Label end = a_.newLabel();
+  const Label refused = a_.new_label();
+  const Label has_metadata = a_.new_label();
+  const Label end = a_.new_label();
   const auto member = [](uint32_t offset) {
     return x86::qword_ptr(x86::rsi, static_cast<int32_t>(offset));
   };
@@ -148,19 +140,19 @@ void Translator::adjust_head(const vm::Helper& helper) {
   a_.mov(member(at.data_meta), x86::rdx);
   a_.xor_(x86::eax, x86::eax);
   a_.jmp(end);
-  a_.bind(has_metadata);
+  a_.mark(has_metadata);
   call_helper(helper);
   a_.jmp(end);
-  a_.bind(refused);
+  a_.mark(refused);
   a_.mov(x86::rax, Imm(-EINVAL));
-  a_.bind(end);
+  a_.mark(end);
 }
 
 // As vm::Packet::adjust_meta.
 void Translator::adjust_meta() {
-  const Label refused = a_.newLabel();
-  const Label denied = a_.newLabel();
-  const Label end = a_.newLabel();
+  const Label refused = a_.new_label();
+  const Label denied = a_.new_label();
+  const Label end = a_.new_label();
   const auto member = [](uint32_t offset) {
     return x86::qword_ptr(x86::rsi, static_cast<int32_t>(offset));
   };
@@ -181,18 +173,18 @@ void Translator::adjust_meta() {
   a_.mov(member(at.data_meta), x86::rdx);
   a_.xor_(x86::eax, x86::eax);
   a_.jmp(end);
-  a_.bind(denied);
+  a_.mark(denied);
   a_.mov(x86::rax, Imm(-EACCES));
   a_.jmp(end);
-  a_.bind(refused);
+  a_.mark(refused);
   a_.mov(x86::rax, Imm(-EINVAL));
-  a_.bind(end);
+  a_.mark(end);
 }
 
 // The instruction of the same block, in front of this one, after which the register was not written
 // any more; nothing where that is not certain.
 std::optional<uint32_t> Translator::written_at(uint32_t index, uint32_t number) const {
-  for (uint32_t at = index; at > function_->start && !labels_[at].isValid();) {
+  for (uint32_t at = index; at > function_->start && !labels_[at].is_valid();) {
     const bpf_insn& insn = insns_[--at];
     // The second half of ld_imm64 has no opcode.
     if (insn.code == 0) continue;
@@ -216,10 +208,10 @@ bool Translator::loop(uint32_t index) {
   constexpr int32_t kTurns = 8;
   constexpr int32_t kContext = 16;
   constexpr int32_t kRoom = 32;
-  const Label again = a_.newLabel();
-  const Label done = a_.newLabel();
-  const Label bad_flags = a_.newLabel();
-  const Label end = a_.newLabel();
+  const Label again = a_.new_label();
+  const Label done = a_.new_label();
+  const Label bad_flags = a_.new_label();
+  const Label end = a_.new_label();
   a_.test(x86::r8, x86::r8);
   a_.jnz(bad_flags);
   a_.mov(x86::eax, Imm(static_cast<uint32_t>(-E2BIG)));
@@ -229,7 +221,7 @@ bool Translator::loop(uint32_t index) {
   a_.mov(x86::dword_ptr(x86::rsp, kTurn), Imm(0));
   a_.mov(x86::dword_ptr(x86::rsp, kTurns), x86::esi);
   a_.mov(x86::qword_ptr(x86::rsp, kContext), x86::rcx);
-  a_.bind(again);
+  a_.mark(again);
   a_.mov(x86::esi, x86::dword_ptr(x86::rsp, kTurn));
   a_.cmp(x86::esi, x86::dword_ptr(x86::rsp, kTurns));
   a_.jae(done);
@@ -238,13 +230,13 @@ bool Translator::loop(uint32_t index) {
   a_.inc(x86::dword_ptr(x86::rsp, kTurn));
   a_.test(x86::rax, x86::rax);
   a_.jz(again);
-  a_.bind(done);
+  a_.mark(done);
   a_.mov(x86::eax, x86::dword_ptr(x86::rsp, kTurn));
   a_.add(x86::rsp, Imm(kRoom));
   a_.jmp(end);
-  a_.bind(bad_flags);
+  a_.mark(bad_flags);
   a_.mov(x86::rax, Imm(-EINVAL));
-  a_.bind(end);
+  a_.mark(end);
   return true;
 }
 
@@ -289,14 +281,14 @@ Translator::NullQuestion Translator::question_behind(uint32_t index) {
     return {true, false, labels_[target(index + 1)]};
   }
   const bool leaves_if_found = is_asked && question.code == (BPF_JMP | BPF_JNE | BPF_K);
-  return {leaves_if_found, leaves_if_found, a_.newLabel()};
+  return {leaves_if_found, leaves_if_found, a_.new_label()};
 }
 
 // Goes on with r0 not NULL, or where nobody asked with either. Gives the instruction to go on with.
 uint32_t Translator::answer(uint32_t index, const NullQuestion& question) {
   if (question.is_asked && !question.leaves_if_found) return index + 2;
   if (question.is_asked) a_.jmp(labels_[target(index + 1)]);
-  a_.bind(question.if_null);
+  a_.mark(question.if_null);
   return question.is_asked ? index + 2 : index + 1;
 }
 
@@ -340,18 +332,17 @@ uint32_t Translator::lookup_values(uint32_t index, const vm::DirectLookup& direc
 // restored, and the other program's main function entered as if it had been called instead.
 void Translator::tail_call(uint32_t index) {
   constexpr uint32_t kIndex = 3;  // the register
-  const Label not_taken = a_.newLabel();
-  const Label slow = a_.newLabel();
+  const Label not_taken = a_.new_label();
+  const Label slow = a_.new_label();
   const vm::Map* const map = known_call(index).map;
   if (const auto* entries = map == nullptr ? nullptr : vm::tail_call_entries(*map)) {
     const uint32_t count = map->spec().max_entries;
     const std::optional<uint32_t> at = written_at(index, kIndex);
     const bool is_constant = at && is_constant_move(insns_[*at]) && insns_[*at].imm >= 0 &&
                              static_cast<uint32_t>(insns_[*at].imm) < count;
-    a_.mov(kScratch1, x86::qword_ptr(kInvocation, layout_.callbacks));
     if (is_constant) {
-      load_address(kScratch2, entries + insns_[*at].imm);
-      a_.mov(x86::rax, x86::qword_ptr(kScratch2));
+      const auto* const entry = entries + insns_[*at].imm;
+      a_.movabs(x86::rax, x86::ptr(std::bit_cast<uint64_t>(entry)));
     } else {
       static_assert(sizeof(*entries) == 8);
       a_.cmp(x86::ecx, Imm(count));
@@ -362,33 +353,38 @@ void Translator::tail_call(uint32_t index) {
     }
     a_.test(x86::rax, x86::rax);
     a_.jz(slow);
-    const x86::Mem calls =
-        x86::dword_ptr(kScratch1, state_offset(layout_, offsetof(RunState, tail_calls)));
-    a_.cmp(calls, Imm(vm::kMaxTailCalls));
-    a_.jae(not_taken);
-    a_.inc(calls);
-    leave_for_tail_call();
+    const Label none_left = a_.new_label();
+    const x86::Mem left = x86::dword_ptr(kInvocation, layout_.tail_calls_left);
+    a_.sub(left, Imm(1));
+    a_.jb(none_left);
+    // r1 is the packet already.
+    a_.mov(x86::rdi, kInvocation);
+    leave_frame();
     const uint32_t bits =
         is_constant ? 0
                     : std::min(static_cast<uint32_t>(std::bit_width(count - 1)), kMostTailCallBits);
     jump_to_tail_call(bits);
+    a_.mark(none_left);
+    a_.mov(left, Imm(0));
+    a_.jmp(not_taken);
   }
-  a_.bind(slow);
+  a_.mark(slow);
   a_.mov(x86::rsi, x86::rdx);
   a_.mov(x86::edx, x86::ecx);
   a_.mov(x86::rdi, kInvocation);
   call_c(jit::tail_call);
-  a_.test(x86::rax, x86::rax);
-  a_.jz(not_taken);
-  leave_for_tail_call();
-  jump_to_tail_call(0);
-  a_.bind(not_taken);
-}
-
-void Translator::leave_for_tail_call() {
+  const Label has_run = a_.new_label();
+  a_.cmp(x86::edx, Imm(static_cast<uint32_t>(TailCall::goes_on)));
+  a_.jb(not_taken);
+  a_.ja(has_run);
   a_.mov(x86::rdi, kInvocation);
   a_.mov(x86::rsi, x86::qword_ptr(x86::rdi, layout_.packet));
   leave_frame();
+  a_.jmp(x86::rax);
+  a_.mark(has_run);
+  leave_frame();
+  a_.ret();
+  a_.mark(not_taken);
 }
 
 // To rax, from a place of its own for each value of the lowest bits of the index, which is in rcx.
@@ -399,11 +395,11 @@ void Translator::jump_to_tail_call(uint32_t bits) {
     a_.jmp(x86::rax);
     return;
   }
-  const Label set = a_.newLabel();
+  const Label set = a_.new_label();
   a_.test(x86::cl, Imm(1u << (bits - 1)));
   a_.jnz(set);
   jump_to_tail_call(bits - 1);
-  a_.bind(set);
+  a_.mark(set);
   jump_to_tail_call(bits - 1);
 }
 

@@ -66,7 +66,8 @@ Result<CodeListing> list_code(const vm::Program& program, const JitOptions& opti
   if (code.init(asmjit::Environment::host()) != asmjit::kErrorOk) {
     return fail(ExitCode::not_available, "there is no machine code for this machine");
   }
-  const FunctionEntries functions{&program, {}};
+  FunctionEntries functions;
+  functions.program = &program;
   std::vector<CodePart> parts;
   if (auto done = translate(program, options, functions, code, &parts); !done) {
     return tl::unexpected(done.error());

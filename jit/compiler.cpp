@@ -17,10 +17,12 @@ std::string objection(const vm::Program& program) {
   const vm::ProgramType& type = *vm::find_program_type(program.type());
   const std::span<const bpf_insn> insns = program.instructions();
   for (uint32_t i = 0; i < insns.size(); ++i) {
-    if (vm::opcode(insns[i]).kind == vm::Kind::call && vm::is_throw(insns[i])) {
+    const bool is_call = insns[i].code == (BPF_JMP | BPF_CALL);
+    if (!is_call && proof.meets_context[i] == 0) continue;
+    if (is_call && vm::is_throw(insns[i])) {
       return fmt::format("program {}: machine code does not throw", program.name());
     }
-    if (proof.meets_context[i] == 0 || !proof.reaches(i)) continue;
+    if (is_call || !proof.reaches(i)) continue;
     const uint32_t width = vm::opcode(insns[i]).width;
     const vm::ContextField* field =
         type.field_for(static_cast<uint32_t>(insns[i].off), width, false);

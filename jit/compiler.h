@@ -13,11 +13,10 @@
 
 namespace xnic::jit {
 
-// Fits every program's main function: r1 is the packet's address.
-using Entry = uint64_t (*)(vm::Invocation&, vm::Packet*);
-
 struct Translation {
-  bool needs_run = false;           // Invocation::callbacks must be a Run
+  bool needs_run = false;  // Invocation::callbacks must be a Run
+  bool tail_calls = false;
+  uint64_t entry = 0;               // offset of where other programs' tail calls go on
   std::vector<uint64_t> functions;  // by subprogram: offset of its code; kNoCode where nothing is
 
   static constexpr uint64_t kNoCode = UINT64_MAX;

@@ -1,16 +1,26 @@
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include <asmjit/x86.h>
 
 namespace xnic::jit {
 
+// A place in the code that jumps lead to; of which there are as many as an Encoder made.
+struct Label {
+  static constexpr uint32_t kNone = UINT32_MAX;
+  uint32_t number = kNone;
+  bool is_valid() const { return number != kNone; }
+};
+
 // asmjit's Assembler, and beside it the few forms that make up most of every program written at
 // once as bytes, which takes a fifth of the time (AMD64 Architecture Programmer's Manual, volume
-// 3). The operands are of 4 or 8 bytes where nothing else is said; a memory operand has no index,
-// and its base is neither rsp nor r12. Test: tests/jit.
+// 3). Jumps are among these, with labels of their own. The operands are of 4 or 8 bytes where
+// nothing else is said; a memory operand has no index, and its base is neither rsp nor r12. Test:
+// tests/jit.
 class Encoder : public asmjit::x86::Assembler {
  public:
   using Gp = asmjit::x86::Gp;
@@ -103,7 +113,99 @@ class Encoder : public asmjit::x86::Assembler {
     });
   }
 
+  Label new_label() {
+    places_.push_back(kNowhere);
+    return {static_cast<uint32_t>(places_.size() - 1)};
+  }
+  // The next instruction is where jumps to the label lead.
+  void mark(Label label) { places_[label.number] = static_cast<uint32_t>(offset()); }
+  bool is_marked(Label label) const { return places_[label.number] != kNowhere; }
+  // Leads all jumps to their labels, each of which must have been marked. Nothing is written
+  // behind.
+  void finish() {
+    currentSection()->buffer()._size = offset();
+    for (const Jump& jump : jumps_) {
+      assert(places_[jump.to] != kNowhere);
+      const uint32_t end = jump.from + uint32_t{sizeof(uint32_t)};
+      const uint32_t distance = places_[jump.to] - end;
+      std::memcpy(bufferData() + jump.from, &distance, sizeof(distance));
+    }
+    jumps_.clear();
+  }
+
+  // As x86 encodes them.
+  enum class Condition : uint8_t {
+    below = 0x2,
+    not_below = 0x3,
+    equal = 0x4,
+    not_equal = 0x5,
+    not_above = 0x6,
+    above = 0x7,
+    less = 0xc,
+    not_less = 0xd,
+    not_greater = 0xe,
+    greater = 0xf,
+  };
+  void jump_if(Condition condition, Label to) {
+    const auto code = static_cast<uint8_t>(condition);
+    if (jump_back(static_cast<uint8_t>(0x70 | code), to)) return;
+    write([&](uint8_t* at) {
+      *at++ = 0x0f;
+      *at++ = static_cast<uint8_t>(0x80 | code);
+      return value(at, uint32_t{0});
+    });
+    lead(to);
+  }
+  using asmjit::x86::Assembler::jmp;
+  void jmp(Label to) {
+    if (jump_back(0xeb, to)) return;
+    write([&](uint8_t* at) {
+      *at++ = 0xe9;
+      return value(at, uint32_t{0});
+    });
+    lead(to);
+  }
+  using asmjit::x86::Assembler::call;
+  void call(Label to) {
+    write([&](uint8_t* at) {
+      *at++ = 0xe8;
+      return value(at, uint32_t{0});
+    });
+    lead(to);
+  }
+  void ja(Label to) { jump_if(Condition::above, to); }
+  void jae(Label to) { jump_if(Condition::not_below, to); }
+  void jb(Label to) { jump_if(Condition::below, to); }
+  void je(Label to) { jump_if(Condition::equal, to); }
+  void jne(Label to) { jump_if(Condition::not_equal, to); }
+  void jz(Label to) { je(to); }
+  void jnz(Label to) { jne(to); }
+
  private:
+  static constexpr uint32_t kNowhere = UINT32_MAX;
+  // Whose distance, in the last four bytes of the instruction, is still to be written.
+  struct Jump {
+    uint32_t from;  // of these bytes
+    uint32_t to;    // label
+  };
+
+  // The short form, to where is known and near; false, and then nothing is written, elsewhere.
+  bool jump_back(uint8_t code, Label to) {
+    constexpr int64_t kSize = 2;
+    if (!is_marked(to)) return false;
+    const int64_t distance = int64_t{places_[to.number]} - static_cast<int64_t>(offset()) - kSize;
+    if (distance < INT8_MIN) return false;
+    write([&](uint8_t* at) {
+      *at++ = code;
+      return value(at, static_cast<int8_t>(distance));
+    });
+    return true;
+  }
+  // Where the jump or call that was just written leads.
+  void lead(Label to) {
+    jumps_.push_back({static_cast<uint32_t>(offset() - sizeof(uint32_t)), to.number});
+  }
+
   static constexpr size_t kLongest = 16;  // bytes of an instruction, and one
 
   template <class Write>
@@ -140,6 +242,9 @@ class Encoder : public asmjit::x86::Assembler {
     std::memcpy(at, &value, sizeof(value));
     return at + sizeof(value);
   }
+
+  std::vector<uint32_t> places_;  // by label
+  std::vector<Jump> jumps_;
 };
 
 }  // namespace xnic::jit

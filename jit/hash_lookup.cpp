@@ -16,7 +16,6 @@
 namespace xnic::jit {
 
 using asmjit::Imm;
-using asmjit::Label;
 
 namespace {
 
@@ -99,7 +98,7 @@ std::optional<uint32_t> Translator::lookup_hashed(uint32_t index, const vm::Dire
   const vm::HashProbe& probe = *found;
   const auto bytes_of = [&](uint32_t word) { return std::min(kWord, key_bytes - word * kWord); };
   const NullQuestion question = question_behind(index);
-  const LookupStub stub{a_.newLabel(), a_.newLabel(), a_.newLabel(), question, direct};
+  const LookupStub stub{a_.new_label(), a_.new_label(), a_.new_label(), question, direct};
 
   // The hash, in rax.
   a_.mov(kKey, x86::rdx);
@@ -118,9 +117,9 @@ std::optional<uint32_t> Translator::lookup_hashed(uint32_t index, const vm::Dire
   a_.shr(x86::rcx, Imm(56));
   a_.cmp(x86::ecx, Imm(1));
   a_.adc(x86::ecx, Imm(0));
-  a_.imul(x86::ecx, x86::ecx, Imm(0x01010101));
+  if (!avx2_) a_.imul(x86::ecx, x86::ecx, Imm(0x01010101));
   a_.movd(x86::xmm0, x86::ecx);
-  a_.pshufd(x86::xmm0, x86::xmm0, Imm(0));
+  avx2_ ? a_.vpbroadcastb(x86::xmm0, x86::xmm0) : a_.pshufd(x86::xmm0, x86::xmm0, Imm(0));
   static_assert(sizeof(vm::Bucket) == 64);
   load_address(kScratch1, probe.buckets);
   a_.and_(x86::eax, Imm(probe.mask));
@@ -134,7 +133,8 @@ std::optional<uint32_t> Translator::lookup_hashed(uint32_t index, const vm::Dire
   a_.pmovmskb(x86::ecx, x86::xmm0);
   a_.and_(x86::ecx, Imm((1u << vm::Bucket::kSlots) - 1));
   a_.jz(stub.none);
-  a_.bsf(x86::ecx, x86::ecx);
+  // As bsf, which older CPUs take it for, but quicker where it exists.
+  a_.tzcnt(x86::ecx, x86::ecx);
   a_.mov(x86::ecx, x86::dword_ptr(x86::rax, x86::rcx, 2, offsetof(vm::Bucket, slots)));
   static_assert(vm::ElementPool::kUnit == 16);
   a_.shl(x86::rcx, Imm(4));
@@ -152,12 +152,12 @@ std::optional<uint32_t> Translator::lookup_hashed(uint32_t index, const vm::Dire
     a_.jne(stub.search);
   }
   if (probe.mark_offset != 0) {
-    const Label is_marked = a_.newLabel();
+    const Label is_marked = a_.new_label();
     const x86::Mem mark = x86::byte_ptr(x86::rcx, probe.mark_offset);
     a_.cmp(mark, Imm(0));
     a_.jne(is_marked);
     a_.mov(mark, Imm(1));
-    a_.bind(is_marked);
+    a_.mark(is_marked);
   }
   a_.lea(x86::rax, x86::ptr(x86::rcx, static_cast<int32_t>(probe.value_offset)));
   if (probe.cpu_stride != 0) {
@@ -167,7 +167,7 @@ std::optional<uint32_t> Translator::lookup_hashed(uint32_t index, const vm::Dire
     a_.imul(x86::rcx, x86::rcx, Imm(probe.cpu_stride));
     a_.add(x86::rax, x86::rcx);
   }
-  a_.bind(stub.found);
+  a_.mark(stub.found);
   lookups_.push_back(stub);
   return answer(index, question);
 }
@@ -175,7 +175,7 @@ std::optional<uint32_t> Translator::lookup_hashed(uint32_t index, const vm::Dire
 // Where the first bucket has no element of the tag, and where only a search will tell.
 void Translator::lookup_stubs() {
   for (const LookupStub& stub : lookups_) {
-    a_.bind(stub.none);
+    a_.mark(stub.none);
     a_.cmp(x86::dword_ptr(x86::rax, offsetof(vm::Bucket, overflow)), Imm(0));
     a_.jne(stub.search);
     a_.test(x86::dl, Imm(1));
@@ -184,7 +184,7 @@ void Translator::lookup_stubs() {
     a_.jne(stub.search);
     a_.xor_(x86::eax, x86::eax);
     a_.jmp(stub.question.if_null);
-    a_.bind(stub.search);
+    a_.mark(stub.search);
     a_.mov(x86::rsi, kKey);
     load_address(x86::rdi, stub.direct.table);
     load_cpu(x86::rdx);

@@ -3,9 +3,12 @@
 // writable and executable at once. Test: tests/jit/jit_test.cpp.
 #include "jit/jit_engine.h"
 
+#include <algorithm>
 #include <bit>
+#include <iterator>
 
 #include "jit/compiler.h"
+#include "vm/grace.h"
 #include "vm/invocation.h"
 
 namespace xnic::jit {
@@ -36,23 +39,39 @@ namespace {
 
 class MachineCode : public vm::Code {
  public:
-  MachineCode(std::shared_ptr<Runtime> runtime, Entry main,
+  MachineCode(std::shared_ptr<Runtime> runtime, Entry main, const void* entry,
               std::unique_ptr<FunctionEntries> functions)
-      : runtime_(std::move(runtime)), entry_(main), functions_(std::move(functions)) {}
-  ~MachineCode() override { runtime_->asmjit.release(entry_); }
+      : runtime_(std::move(runtime)),
+        main_(main),
+        entry_(entry),
+        functions_(std::move(functions)) {}
+  ~MachineCode() override { runtime_->asmjit.release(main_); }
 
   uint64_t run(vm::Invocation& invocation) const override {
-    return entry_(invocation, &invocation.packet);
+    return main_(invocation, &invocation.packet);
   }
-  const void* entry() const override { return std::bit_cast<const void*>(entry_); }
+  const void* entry() const override { return entry_; }
 
  protected:
-  const Runtime& runtime() const { return *runtime_; }
+  const FunctionEntries& functions() const { return *functions_; }
 
  private:
   std::shared_ptr<Runtime> runtime_;
-  Entry entry_;
+  Entry main_;
+  const void* entry_;
   std::unique_ptr<FunctionEntries> functions_;
+};
+
+// Of a program that makes tail calls.
+class MachineCodeWithTailCalls : public MachineCode {
+ public:
+  using MachineCode::MachineCode;
+
+  uint64_t run(vm::Invocation& invocation) const override {
+    const vm::GraceSection section;  // until it ends, tail-called programs stay
+    invocation.tail_calls_left = vm::kMaxTailCalls;
+    return MachineCode::run(invocation);
+  }
 };
 
 // Of a program that needs a Run.
@@ -61,19 +80,8 @@ class MachineCodeWithRun : public MachineCode {
   using MachineCode::MachineCode;
 
   uint64_t run(vm::Invocation& invocation) const override {
-    Run run(invocation, runtime().enter, runtime().resume_at);
-    return MachineCode::run(invocation);
-  }
-};
-
-// The same for code that may fault.
-class CountedCodeWithRun : public MachineCode {
- public:
-  using MachineCode::MachineCode;
-
-  uint64_t run(vm::Invocation& invocation) const override {
-    Run run(invocation, runtime().enter, runtime().resume_at);
-    return run.run_main(entry());
+    invocation.tail_calls_left = vm::kMaxTailCalls;
+    return Run(invocation, functions()).run_main();
   }
 };
 
@@ -98,17 +106,21 @@ std::unique_ptr<vm::Code> JitEngine::compile(const vm::Program& program) {
   if (!translation || runtime_->asmjit.add(&main, &code) != asmjit::kErrorOk) {
     return interpreter_.compile(program);
   }
-  for (const uint64_t offset : translation->functions) {
-    functions->at.push_back(
-        offset == Translation::kNoCode ? nullptr : std::bit_cast<const uint8_t*>(main) + offset);
-  }
-  if (translation->needs_run && options_.counts) {
-    return std::make_unique<CountedCodeWithRun>(runtime_, main, std::move(functions));
-  }
+  const auto at = [main](uint64_t offset) -> const void* {
+    return offset == Translation::kNoCode ? nullptr : std::bit_cast<const uint8_t*>(main) + offset;
+  };
+  std::ranges::transform(translation->functions, std::back_inserter(functions->at), at);
+  functions->enter = runtime_->enter;
+  functions->resume_at = runtime_->resume_at;
+  functions->may_fault = options_.counts;
+  const void* const entry = at(translation->entry);
   if (translation->needs_run) {
-    return std::make_unique<MachineCodeWithRun>(runtime_, main, std::move(functions));
+    return std::make_unique<MachineCodeWithRun>(runtime_, main, entry, std::move(functions));
   }
-  return std::make_unique<MachineCode>(runtime_, main, std::move(functions));
+  if (translation->tail_calls) {
+    return std::make_unique<MachineCodeWithTailCalls>(runtime_, main, entry, std::move(functions));
+  }
+  return std::make_unique<MachineCode>(runtime_, main, entry, std::move(functions));
 }
 
 }  // namespace xnic::jit

@@ -25,13 +25,15 @@ Layout measure() {
   vm::Packet packet;
   vm::Environment environment;
   vm::Invocation invocation(packet, environment);
-  const Run run(invocation, nullptr, nullptr);
+  const FunctionEntries nothing{};
+  const Run run(invocation, nothing);
   const vm::Callbacks& callbacks = run;
   return {.packet = offset_of_pointer(invocation, &packet),
           .environment = offset_of_pointer(invocation, &environment),
           .instructions = offset_in(invocation, invocation.instructions),
           .cost = offset_in(invocation, invocation.cost),
           .callbacks = offset_in(invocation, invocation.callbacks),
+          .tail_calls_left = offset_in(invocation, invocation.tail_calls_left),
           .now_ns = offset_in(environment, environment.now_ns),
           .cpu = offset_in(environment, environment.cpu),
           .run_state = offset_in(callbacks, run.state),

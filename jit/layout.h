@@ -20,6 +20,7 @@ struct Layout {
   int32_t instructions;  // in vm::Invocation
   int32_t cost;
   int32_t callbacks;
+  int32_t tail_calls_left;
   int32_t now_ns;  // in vm::Environment
   int32_t cpu;
   int32_t run_state;  // of jit::Run's `state` from what `callbacks` holds

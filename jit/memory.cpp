@@ -8,7 +8,6 @@
 namespace xnic::jit {
 
 using asmjit::Imm;
-using asmjit::Label;
 using vm::Kind;
 using vm::Opcode;
 
@@ -24,10 +23,9 @@ void Translator::load_memory(uint32_t index) {
   const Opcode& op = vm::opcode(insn);
   const Gp& to = host_register(insn.dst_reg);
   const Gp& base = host_register(insn.src_reg);
+  if (op.kind == Kind::load) return a_.load(to, base, insn.off, op.width);
   const x86::Mem from(base, insn.off, op.width);
-  if (op.kind == Kind::load) {
-    a_.load(to, base, insn.off, op.width);
-  } else if (op.width == 4) {
+  if (op.width == 4) {
     a_.movsxd(to, from);
   } else {
     a_.movsx(to, from);
@@ -36,9 +34,9 @@ void Translator::load_memory(uint32_t index) {
 
 // A load and the exchange of its bytes: one movbe, where the CPU has it.
 bool Translator::swapped_load(uint32_t index) {
-  if (!movbe_ || !only_follows(index + 1)) return false;
   const bpf_insn& insn = insns_[index];
   const bpf_insn& next = insns_[index + 1];
+  if (vm::opcode(next).kind != Kind::byte_swap || !movbe_ || !only_follows(index + 1)) return false;
   const uint8_t width = vm::opcode(insn).width;
   const bool swaps_all =
       width >= 4 && swaps_bytes(next) && next.imm == 8 * width && next.dst_reg == insn.dst_reg;
@@ -143,11 +141,11 @@ void Translator::load_packet(uint32_t index) {
   load_address(x86::rsi, &insn);
   call_c(jit::load_packet);
   a_.test(x86::rdx, x86::rdx);
-  const Label loaded = a_.newLabel();
+  const Label loaded = a_.new_label();
   a_.jnz(loaded);
   leave_frame();
   a_.ret();
-  a_.bind(loaded);
+  a_.mark(loaded);
 }
 
 void Translator::atomic(const bpf_insn& insn, uint32_t width) {
@@ -201,8 +199,8 @@ void Translator::fetch_in_loop(const bpf_insn& insn, uint32_t width, const x86::
   a_.lea(kScratch2, at);
   a_.mov(kScratch1, x86::rax);
   a_.mov(before, there);
-  const Label again = a_.newLabel();
-  a_.bind(again);
+  const Label again = a_.new_label();
+  a_.mark(again);
   a_.mov(after, before);
   const Gp operand = sized(src == x86::rax ? kScratch1 : src, width);
   switch (insn.imm & ~vm::kAtomicFetch) {

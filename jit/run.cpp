@@ -10,44 +10,21 @@
 #include "vm/maps/prog_array.h"
 
 namespace xnic::jit {
-namespace {
 
-// Stands for the machine code of a program that has none.
-uint64_t enter_interpreted(vm::Invocation& invocation, vm::Packet&) {
-  Run& run = Run::of(invocation);
-  const uint64_t r0 = run.last_tail_called()->code().run(invocation);
-  invocation.callbacks = &run;
-  if (invocation.fault) run.state.faulted = 1;
-  return r0;
+void Run::LetGo::operator()(Maps* held) const { delete held; }
+
+uint64_t Run::run_main() {
+  const void* const main = functions_.at.front();
+  if (!functions_.may_fault) return std::bit_cast<Entry>(main)(invocation_, &invocation_.packet);
+  const std::array<uint64_t, 5> arguments = {std::bit_cast<uint64_t>(&invocation_.packet)};
+  return functions_.enter(invocation_, arguments.data(), main);
 }
-
-}  // namespace
-
-struct Run::Held {
-  std::vector<std::shared_ptr<vm::Map>> maps;
-  std::vector<std::shared_ptr<const vm::Program>> programs;
-};
-
-void Run::LetGo::operator()(Held* held) const { delete held; }
-
-Run::Held& Run::held() {
-  if (held_ == nullptr) held_.reset(new Held);
-  return *held_;
-}
-
-void Run::hold(std::shared_ptr<const vm::Program> program) {
-  held().programs.push_back(std::move(program));
-}
-
-const vm::Program* Run::last_tail_called() const { return held_->programs.back().get(); }
 
 uint64_t Run::call(uint64_t function, const std::array<uint64_t, 5>& arguments) {
-  const FunctionEntries* const caller = state.functions;
-  const auto subprograms = caller->program->subprograms();
+  const auto subprograms = functions_.program->subprograms();
   const auto found = std::ranges::find(subprograms, function, &vm::Subprogram::start);
-  const void* target = caller->at[static_cast<size_t>(found - subprograms.begin())];
-  const uint64_t r0 = enter_(invocation_, arguments.data(), target);
-  state.functions = caller;
+  const void* target = functions_.at[static_cast<size_t>(found - subprograms.begin())];
+  const uint64_t r0 = functions_.enter(invocation_, arguments.data(), target);
   if (invocation_.fault) state.faulted = 1;
   return r0;
 }
@@ -55,8 +32,8 @@ uint64_t Run::call(uint64_t function, const std::array<uint64_t, 5>& arguments) 
 uint64_t Run::hold(std::shared_ptr<vm::Map> map) {
   const auto address = std::bit_cast<uint64_t>(map.get());
   if (map == nullptr) return address;
-  std::vector<std::shared_ptr<vm::Map>>& maps = held().maps;
-  if (maps.empty() || maps.back() != map) maps.push_back(std::move(map));
+  if (held_ == nullptr) held_.reset(new Maps);
+  if (held_->empty() || held_->back() != map) held_->push_back(std::move(map));
   return address;
 }
 
@@ -65,16 +42,23 @@ uint64_t lookup_with_inner_maps(vm::Invocation& invocation, vm::Map& map, const 
   return std::bit_cast<uint64_t>(map.lookup(key, invocation.environment.cpu));
 }
 
-const void* tail_call(vm::Invocation& invocation, vm::Map& map, uint32_t index) {
-  Run& run = Run::of(invocation);
-  if (run.state.tail_calls >= vm::kMaxTailCalls) return nullptr;
-  std::shared_ptr<const vm::Program> target = map.program_at(index);
-  if (target == nullptr) return nullptr;
-  ++run.state.tail_calls;
-  const void* entry = target->code().entry();
-  if (entry != nullptr) vm::note_tail_call_entry(map, index, *target);
-  run.hold(std::move(target));
-  return entry != nullptr ? entry : reinterpret_cast<const void*>(&enter_interpreted);
+TailCallAnswer tail_call(vm::Invocation& invocation, vm::Map& map, uint32_t index) {
+  if (invocation.tail_calls_left == 0) return {0, TailCall::not_taken};
+  const std::shared_ptr<const vm::Program> target = map.program_at(index);
+  if (target == nullptr) return {0, TailCall::not_taken};
+  --invocation.tail_calls_left;
+  if (const void* entry = target->code().entry()) {
+    vm::note_tail_call_entry(map, index, *target);
+    return {std::bit_cast<uint64_t>(entry), TailCall::goes_on};
+  }
+  vm::Callbacks* const callbacks = invocation.callbacks;
+  const uint64_t r0 = target->code().run(invocation);
+  invocation.callbacks = callbacks;
+  return {r0, TailCall::has_run};
+}
+
+uint64_t run_with_run(vm::Invocation& invocation, const FunctionEntries& functions) {
+  return Run(invocation, functions).run_main();
 }
 
 Answer load_packet(const vm::Packet& packet, const bpf_insn& insn, uint64_t source) {
@@ -96,7 +80,8 @@ void store_context(vm::Packet& packet, const vm::ProgramType& type, uint32_t pla
 }
 
 void fault_at_limit(vm::Invocation& invocation, const vm::Program& program, uint32_t index) {
-  invocation.fault = vm::run_limit_fault(program, index);
+  // The fault may be that of a program that a function went on to.
+  if (!invocation.fault) invocation.fault = vm::run_limit_fault(program, index);
 }
 
 }  // namespace xnic::jit

@@ -15,7 +15,6 @@
 namespace xnic::jit {
 
 using asmjit::Imm;
-using asmjit::Label;
 using vm::Kind;
 using vm::Opcode;
 
@@ -29,6 +28,58 @@ bool makes_object(const bpf_insn& insn) {
   if (vm::opcode(insn).kind != Kind::call || insn.src_reg != vm::kPseudoKfuncCall) return false;
   const vm::Kfunc* kfunc = vm::find_kfunc(insn.imm);
   return kfunc != nullptr && kfunc->row.returns == vm::Returns::new_object_or_null;
+}
+
+Encoder::Condition condition_of(uint8_t operation) {
+  using enum Encoder::Condition;
+  switch (operation) {
+    case BPF_JEQ:
+      return equal;
+    case BPF_JGT:
+      return above;
+    case BPF_JGE:
+      return not_below;
+    case BPF_JLT:
+      return below;
+    case BPF_JLE:
+      return not_above;
+    case BPF_JSGT:
+      return greater;
+    case BPF_JSGE:
+      return not_less;
+    case BPF_JSLT:
+      return less;
+    case BPF_JSLE:
+      return not_greater;
+    default:  // BPF_JNE, BPF_JSET
+      return not_equal;
+  }
+}
+
+// By opcode: whether it goes on at the next instruction, and has registers alone for operands.
+constexpr std::array<bool, 256> kIsPlain = [] {
+  std::array<bool, 256> table{};
+  for (uint32_t code = 0; code < table.size(); ++code) {
+    switch (vm::opcode(static_cast<uint8_t>(code)).kind) {
+      case Kind::alu:
+      case Kind::negate:
+      case Kind::byte_swap:
+      case Kind::load:
+      case Kind::load_signed:
+      case Kind::store:
+      case Kind::store_immediate:
+      case Kind::atomic:
+        table[code] = true;
+        break;
+      default:
+        break;
+    }
+  }
+  return table;
+}();
+
+bool ends_block(Kind kind) {
+  return vm::jumps(kind) || kind == Kind::exit || kind == Kind::call || kind == Kind::load_packet;
 }
 
 bool has_maps_of_maps(const vm::Program& program) {
@@ -52,6 +103,7 @@ Translator::Translator(const vm::Program& program, const JitOptions& options,
       entries_(functions),
       layout_(Layout::get()),
       a_(&code),
+      avx2_(asmjit::CpuInfo::host().features().x86().hasAVX2()),
       bmi2_(asmjit::CpuInfo::host().features().x86().hasBMI2()),
       movbe_(asmjit::CpuInfo::host().features().x86().hasMOVBE()) {
   a_.setErrorHandler(&refusals_);
@@ -60,9 +112,9 @@ Translator::Translator(const vm::Program& program, const JitOptions& options,
 
 Result<Translation> Translator::run() {
   survey();
-  find_blocks();
   Translation result;
   result.needs_run = needs_run_;
+  result.tail_calls = tail_calls_;
   for (Function& function : functions_) {
     function_ = &function;
     if (!reaches(function.start)) {
@@ -77,15 +129,15 @@ Result<Translation> Translator::run() {
         i += vm::slots(insns_[i]);
         continue;
       }
-      if (labels_[i].isValid()) {
+      if (labels_[i].is_valid()) {
         if (!annotates_ && begins_loop_[i] != 0) {
           a_.align(asmjit::AlignMode::kCode, kLoopAlignment);
         }
-        a_.bind(labels_[i]);
+        a_.mark(labels_[i]);
       }
       begin_part(i, i);
-      if (annotates_ && labels_[i].isValid()) annotate_block(i);
-      i = instruction(i);
+      if (annotates_ && labels_[i].is_valid()) annotate_block(i);
+      i = vm::opcode(insns_[i]).kind == Kind::alu ? alu(i) : instruction(i);
       if (parts_ != nullptr) parts_->back().end = i;
       if (a_.offset() > most_code_bytes_) {
         return fail(ExitCode::program_rejected,
@@ -98,6 +150,14 @@ Result<Translation> Translator::run() {
     lookup_stubs();
     limit_stubs();
   }
+  if (needs_run_) {
+    // Who goes on to this program by a tail call has no Run of it.
+    result.entry = a_.offset();
+    load_address(x86::rsi, &entries_);
+    load_address(x86::rax, std::bit_cast<const void*>(&run_with_run));
+    a_.jmp(x86::rax);
+  }
+  a_.finish();
   if (!refusals_.first.empty()) {
     return fail(ExitCode::program_rejected, "program {}: cannot be translated to machine code: {}",
                 program_.name(), refusals_.first);
@@ -111,9 +171,11 @@ void Translator::survey() {
   // Where runs are counted, a function may have to end one from any depth.
   needs_run_ = (counts_ && subprograms.size() > 1) || has_maps_of_maps(program_);
   needs_invocation_ = annotates_;
+  labels_.resize(insns_.size());
+  begins_loop_.resize(insns_.size());
   for (size_t i = 0; i < subprograms.size(); ++i) {
     Function& function = functions_.emplace_back(
-        Function{subprograms[i].start, subprograms[i].end, a_.newLabel(), a_.newLabel()});
+        Function{subprograms[i].start, subprograms[i].end, a_.new_label(), a_.new_label()});
     function.stack_bytes = (proofs[i].stack_bytes + kSlot - 1) / kSlot * kSlot;
     function.zeroes = proofs[i].reads_unwritten;
     survey(function);
@@ -129,26 +191,40 @@ void Translator::survey() {
 }
 
 void Translator::survey(Function& function) {
-  const std::vector<uint8_t>& meets_context = program_.proof().meets_context;
+  // What is written meanwhile might be these, as far as a compiler sees.
+  const bpf_insn* const insns = insns_.data();
+  const uint8_t* const reached = program_.proof().reached.data();
+  const uint8_t* const meets_context = program_.proof().meets_context.data();
   uint32_t registers = 0;
   bool calls = counts_;
   bool calls_c = false;
-  for (uint32_t i = function.start; i < function.end; ++i) {
-    const bpf_insn& insn = insns_[i];
+  if (annotates_) start_block(function.start);
+  for (uint32_t i = function.start, end = function.end; i < end; ++i) {
+    if (reached[i] == 0) continue;
+    const bpf_insn& insn = insns[i];
+    if (meets_context[i] != 0) calls_c = calls_c || asks_program_type(i);
+    if (kIsPlain[insn.code]) {
+      registers |= 1u << insn.dst_reg | 1u << insn.src_reg;
+      continue;
+    }
     const Kind kind = vm::opcode(insn).kind;
     // The second half of ld_imm64 has no opcode.
-    if (kind == Kind::unknown || !reaches(i)) continue;
+    if (kind == Kind::unknown) continue;
     registers |= 1u << insn.dst_reg;
-    if (kind != Kind::load_immediate && kind != Kind::call) registers |= 1u << insn.src_reg;
-    if (meets_context[i] != 0) calls_c = calls_c || asks_program_type(i);
+    if (vm::jumps(kind)) {
+      start_block(target(i));
+      if (target(i) <= i) begins_loop_[target(i)] = 1;
+    }
+    if (annotates_ && ends_block(kind)) start_block(i + 1);
     switch (kind) {
       case Kind::call:
         calls = true;
         calls_c = calls_c || !vm::calls_subprogram(insn);
-        needs_run_ = needs_run_ || makes_object(insn) ||
-                     (insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call);
+        tail_calls_ = tail_calls_ || (insn.src_reg == 0 && insn.imm == BPF_FUNC_tail_call);
+        needs_run_ = needs_run_ || makes_object(insn);
         break;
       case Kind::load_packet:
+        registers |= 1u << insn.src_reg;
         calls_c = true;
         break;
       case Kind::load_immediate:
@@ -158,6 +234,7 @@ void Translator::survey(Function& function) {
         function.loops = true;
         break;
       default:
+        registers |= 1u << insn.src_reg;
         break;
     }
   }
@@ -169,31 +246,9 @@ void Translator::survey(Function& function) {
   function.frame = function.loops || (registers >> kFramePointer & 1) != 0;
 }
 
-bool Translator::ends_block(const bpf_insn& insn) const {
-  const Kind kind = vm::opcode(insn).kind;
-  return vm::jumps(kind) || kind == Kind::exit || kind == Kind::call || kind == Kind::load_packet;
-}
-
-void Translator::find_blocks() {
-  labels_.resize(insns_.size());
-  begins_loop_.resize(insns_.size());
-  const auto start_block = [this](uint32_t index) {
-    if (index < labels_.size() && !labels_[index].isValid() && reaches(index)) {
-      labels_[index] = a_.newLabel();
-    }
-  };
-  if (annotates_) {
-    for (const Function& function : functions_) start_block(function.start);
-  }
-  for (uint32_t i = 0; i < insns_.size(); ++i) {
-    const Kind kind = vm::opcode(insns_[i]).kind;
-    if (!vm::jumps(kind) && !annotates_) continue;
-    if (kind == Kind::unknown || !reaches(i)) continue;
-    if (vm::jumps(kind)) {
-      start_block(target(i));
-      if (target(i) <= i) begins_loop_[target(i)] = 1;
-    }
-    if (annotates_ && ends_block(insns_[i])) start_block(i + 1);
+void Translator::start_block(uint32_t index) {
+  if (index < labels_.size() && !labels_[index].is_valid() && reaches(index)) {
+    labels_[index] = a_.new_label();
   }
 }
 
@@ -206,7 +261,7 @@ void Translator::annotate_block(uint32_t start) {
     ++length;
     if (!costs_.empty()) cost += costs_[at];
     at += vm::slots(insns_[at]);
-  } while (at < function_->end && reaches(at) && !labels_[at].isValid());
+  } while (at < function_->end && reaches(at) && !labels_[at].is_valid());
   const auto add = [this](int32_t member, uint64_t amount) {
     for (constexpr uint64_t kMost = INT32_MAX; amount != 0; amount -= std::min(amount, kMost)) {
       a_.add(x86::qword_ptr(kInvocation, member), Imm(std::min(amount, kMost)));
@@ -216,9 +271,13 @@ void Translator::annotate_block(uint32_t start) {
   add(layout_.cost, cost);
 }
 
+void Translator::add_part(uint32_t first, uint32_t end) {
+  parts_->push_back({first, end, a_.offset()});
+}
+
 void Translator::prologue() {
   const Function& f = *function_;
-  a_.bind(f.entry);
+  a_.mark(f.entry);
   for (const Gp& reg : f.saved) a_.push(reg);
   if (&f == functions_.data() && needs_invocation_) a_.mov(kInvocation, x86::rdi);
   if (f.frame) a_.mov(x86::rbp, x86::rsp);
@@ -249,12 +308,11 @@ void Translator::leave_frame() {
 void Translator::epilogue() {
   const Function& f = *function_;
   const bool is_short = f.saved.empty() && f.frame_bytes == 0;
-  asmjit::CodeHolder& code = *a_.code();
-  if (!is_short && code.isLabelBound(f.epilogue)) {
+  if (!is_short && a_.is_marked(f.epilogue)) {
     a_.jmp(f.epilogue);
     return;
   }
-  if (!is_short) a_.bind(f.epilogue);
+  if (!is_short) a_.mark(f.epilogue);
   leave_frame();
   a_.ret();
 }
@@ -266,19 +324,19 @@ void Translator::check_limit(uint32_t index) {
 }
 
 Label Translator::limit_stub(uint32_t index) {
-  return limits_.emplace_back(a_.newLabel(), index).first;
+  return limits_.emplace_back(a_.new_label(), index).first;
 }
 
 // What a function's code keeps out of its way: conditional jumps backward, and the limit's faults.
 void Translator::limit_stubs() {
   for (const BackEdge& edge : back_edges_) {
-    a_.bind(edge.stub);
+    a_.mark(edge.stub);
     check_limit(edge.from);
     a_.jmp(edge.to);
   }
   back_edges_.clear();
   for (const auto& [stub, index] : limits_) {
-    a_.bind(stub);
+    a_.mark(stub);
     a_.mov(x86::rdi, kInvocation);
     load_address(x86::rsi, &program_);
     a_.mov(x86::edx, Imm(index));
@@ -319,6 +377,10 @@ uint32_t Translator::instruction(uint32_t index) {
       program_.proof().meets_context[index] != 0 ? load_context(index) : load_memory(index);
       return next;
     case Kind::store:
+      if (op.width < 8) {
+        if (const uint32_t behind = assembled_stores(index); behind != index) return behind;
+      }
+      [[fallthrough]];
     case Kind::store_immediate:
       program_.proof().meets_context[index] != 0 ? store_context(index) : store_memory(index);
       return next;
@@ -354,21 +416,21 @@ void Translator::jump(uint32_t index) {
   if (target(index) != index + 1) a_.jmp(labels_[target(index)]);
 }
 
-void Translator::branch(uint32_t index, asmjit::InstId condition) {
+void Translator::branch(uint32_t index, Encoder::Condition condition) {
   if (!reaches(target(index))) return;
   Label label = labels_[target(index)];
   if (counts_ && target(index) <= index) {
-    label = a_.newLabel();
+    label = a_.new_label();
     back_edges_.push_back({label, index, labels_[target(index)]});
   }
-  a_.emit(condition, label);
+  a_.jump_if(condition, label);
 }
 
 void Translator::may_goto(uint32_t index) {
   const x86::Mem left =
       x86::dword_ptr(x86::rbp, -static_cast<int32_t>(function_->stack_bytes + kSlot));
   a_.cmp(left, Imm(0));
-  branch(index, x86::Inst::kIdJe);
+  branch(index, Encoder::Condition::equal);
   a_.dec(left);
 }
 
@@ -391,17 +453,7 @@ void Translator::jump_if(uint32_t index) {
   } else {
     a_.binary(Encoder::Binary::cmp, dst, insn.imm);
   }
-  struct Condition {
-    uint8_t operation;
-    asmjit::InstId id;
-  };
-  static constexpr Condition kConditions[] = {
-      {BPF_JEQ, x86::Inst::kIdJe},  {BPF_JNE, x86::Inst::kIdJne},  {BPF_JSET, x86::Inst::kIdJne},
-      {BPF_JGT, x86::Inst::kIdJa},  {BPF_JGE, x86::Inst::kIdJae},  {BPF_JLT, x86::Inst::kIdJb},
-      {BPF_JLE, x86::Inst::kIdJbe}, {BPF_JSGT, x86::Inst::kIdJg},  {BPF_JSGE, x86::Inst::kIdJge},
-      {BPF_JSLT, x86::Inst::kIdJl}, {BPF_JSLE, x86::Inst::kIdJle},
-  };
-  branch(index, std::ranges::find(kConditions, op.operation, &Condition::operation)->id);
+  branch(index, condition_of(op.operation));
 }
 
 }  // namespace xnic::jit

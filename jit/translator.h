@@ -28,6 +28,12 @@ class Refusals : public asmjit::ErrorHandler {
   std::string first;
 };
 
+inline bool is_alu(const bpf_insn& insn, uint8_t operation, bool from_register) {
+  const vm::Opcode& op = vm::opcode(insn);
+  return op.kind == vm::Kind::alu && op.operation == operation &&
+         op.source_register == from_register;
+}
+
 // The translation of one program. The parts are told apart by what they translate:
 // translator.cpp functions, blocks and jumps; arithmetic.cpp; memory.cpp; calls.cpp.
 class Translator {
@@ -43,8 +49,8 @@ class Translator {
   struct Function {
     uint32_t start;  // instructions
     uint32_t end;
-    asmjit::Label entry;
-    asmjit::Label epilogue;
+    Label entry;
+    Label epilogue;
     std::vector<Gp> saved{};   // pushed, in this order
     bool frame = false;        // rbp is r10
     bool calls = false;        // the stack is aligned for calls
@@ -57,22 +63,22 @@ class Translator {
   // lines of the cache took twice as long.
   static constexpr uint32_t kLoopAlignment = 64;
   struct BackEdge {
-    asmjit::Label stub;
+    Label stub;
     uint32_t from;
-    asmjit::Label to;
+    Label to;
   };
 
   // The comparison with NULL behind a lookup, which the lookup answers itself on its way.
   struct NullQuestion {
     bool is_asked = false;
     bool leaves_if_found = false;
-    asmjit::Label if_null;  // where NULL leads
+    Label if_null;  // where NULL leads
   };
   // Of a lookup in a hash table, what is done out of the way.
   struct LookupStub {
-    asmjit::Label none;    // the first bucket has nothing; rax is the bucket, edx its version
-    asmjit::Label search;  // ask the map's function; kScratch2 is the key's address
-    asmjit::Label found;
+    Label none;    // the first bucket has nothing; rax is the bucket, edx its version
+    Label search;  // ask the map's function; kScratch2 is the key's address
+    Label found;
     NullQuestion question;
     vm::DirectLookup direct;
   };
@@ -81,8 +87,7 @@ class Translator {
   // translator.cpp
   void survey();
   void survey(Function& function);
-  void find_blocks();
-  bool ends_block(const bpf_insn& insn) const;
+  void start_block(uint32_t index);
   void annotate_block(uint32_t start);
   bool reaches(uint32_t index) const { return program_.proof().reaches(index); }
   uint32_t target(uint32_t index) const {
@@ -90,25 +95,27 @@ class Translator {
   }
   // Whether the instruction follows the one before it alone, and in the same block.
   bool only_follows(uint32_t index) const {
-    return index < function_->end && reaches(index) && !labels_[index].isValid();
+    return index < function_->end && reaches(index) && !labels_[index].is_valid();
   }
   void begin_part(uint32_t first, uint32_t end) {
-    if (parts_ != nullptr) parts_->push_back({first, end, a_.offset()});
+    if (parts_ != nullptr) [[unlikely]]
+      add_part(first, end);
   }
+  void add_part(uint32_t first, uint32_t end);
   void prologue();
   void leave_frame();
   void epilogue();
   void limit_stubs();
   // Ends the run if it has passed the limit, blaming the instruction.
   void check_limit(uint32_t index);
-  asmjit::Label limit_stub(uint32_t index);
+  Label limit_stub(uint32_t index);
   // Gives the index of the instruction to go on with.
   uint32_t instruction(uint32_t index);
   void jump(uint32_t index);
   void jump_if(uint32_t index);
   void may_goto(uint32_t index);
   // A conditional jump to the target of the eBPF jump; the flags are set.
-  void branch(uint32_t index, asmjit::InstId condition);
+  void branch(uint32_t index, Encoder::Condition condition);
   void call_c(const void* function);
   template <class R, class... Args>
   void call_c(R (*function)(Args...)) {
@@ -136,6 +143,12 @@ class Translator {
 
   // assembled_loads.cpp
   uint32_t assembled_load(uint32_t index);
+  bool stored_in_parts(uint32_t index, uint32_t base, int32_t offset, uint32_t size) const;
+
+  // assembled_stores.cpp
+  uint32_t assembled_stores(uint32_t index);
+  bool may_begin_stores(uint32_t index) const;
+  void store_constant(const Gp& to, int32_t offset, uint64_t value, uint32_t size);
 
   // memory.cpp
   void load_memory(uint32_t index);
@@ -170,7 +183,6 @@ class Translator {
   vm::Proof::Call known_call(uint32_t index) const;
   std::optional<uint32_t> written_at(uint32_t index, uint32_t number) const;
   void tail_call(uint32_t index);
-  void leave_for_tail_call();
   void jump_to_tail_call(uint32_t bits);
   void check_callback_fault();
   void unwind();
@@ -195,18 +207,20 @@ class Translator {
   const Layout& layout_;
   Refusals refusals_;
   Encoder a_;
+  bool avx2_;
   bool bmi2_;
   bool movbe_;
   bool needs_run_ = false;
+  bool tail_calls_ = false;
   bool needs_invocation_ = false;
   std::vector<Function> functions_;
-  Function* function_ = nullptr;       // that is translated
-  std::vector<asmjit::Label> labels_;  // valid where something may come but from the front
-  std::vector<uint8_t> begins_loop_;   // by instruction slot
+  Function* function_ = nullptr;      // that is translated
+  std::vector<Label> labels_;         // valid where something may come but from the front
+  std::vector<uint8_t> begins_loop_;  // by instruction slot
   std::optional<vm::verifier::ControlFlow> flow_;  // once somebody asks for live registers
   std::vector<BackEdge> back_edges_;
   std::vector<LookupStub> lookups_;
-  std::vector<std::pair<asmjit::Label, uint32_t>> limits_;
+  std::vector<std::pair<Label, uint32_t>> limits_;
 };
 
 }  // namespace xnic::jit

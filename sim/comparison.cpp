@@ -157,7 +157,11 @@ void Comparison::compare_map(const SideMap& ours, const SideMap& kernel,
     return;
   }
   const auto our_entries = ours_.contents(ours);
-  const auto entries = kernel_.contents(kernel);
+  auto entries = kernel_.contents(kernel);
+  const vm::Map* emulated = ours_.emulated_map(ours);
+  if (entries && emulated != nullptr) {
+    entries = without_list_heads(std::move(*entries), *emulated);
+  }
   if (!our_entries || !entries) {
     leave_out_map(kernel.name, "bpf(2) cannot list what maps of this type hold");
     return;

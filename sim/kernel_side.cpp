@@ -234,6 +234,17 @@ void KernelSide::pass_milliseconds(uint32_t milliseconds) {
   kernel_->timers().run_until(environment.now_ns + milliseconds * 1'000'000ull, environment);
 }
 
+MapContents without_list_heads(MapContents contents, const vm::Map& map) {
+  for (const vm::SpecialField& field : map.spec().fields.all()) {
+    if (field.kind != vm::SpecialField::Kind::list_head) continue;
+    for (auto& [key, value] : contents) {
+      if (value.size() < field.offset + field.size) continue;
+      std::fill_n(value.begin() + field.offset, field.size, uint8_t{0});
+    }
+  }
+  return contents;
+}
+
 vm::Map* KernelSide::emulated_map(const SideMap& map) {
   return kernel_ ? kernel_->map_by_fd(map.fd).get() : nullptr;
 }

@@ -54,6 +54,8 @@ struct LeftOut {
 // ids of kernel objects only whether there is one, since each kernel counts its own. An empty
 // value is a key that can't be looked up.
 using MapContents = std::map<Bytes, Bytes>;
+// Zeros where values have heads of lists: Linux tells the address of its copy of the value there.
+MapContents without_list_heads(MapContents contents, const vm::Map& map);
 
 struct SideOptions {
   // Between opening and loading: may choose among the programs and give them types. Without it all

@@ -76,11 +76,9 @@ Path::Next Path::at_cpu(Way& way, const vm::RedirectEntry& entry) {
     case vm::Action::pass:
       return Next::on;
     case vm::Action::redirect:
-      // A CPU does not hand on to a CPU.
-      if (next.kind != vm::Redirect::Kind::map || next.map->spec().type != BPF_MAP_TYPE_CPUMAP) {
-        return xdp_redirected(way, next);
-      }
-      drop(way, DropReason::xdp_redirect);
+      // A CPU may hand on to a CPU, itself among them.
+      if (++way.rounds <= kMaxRounds) return xdp_redirected(way, next);
+      drop(way, DropReason::loop);
       return Next::ended;
     case vm::Action::drop:
       drop(way, DropReason::xdp_drop);

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "vm/isa.h"
 #include "vm/map.h"
 #include "vm/network.h"
 #include "vm/packet.h"
@@ -119,6 +120,7 @@ struct Invocation {
     cost = 0;
     fault.reset();
     held_lock = 0;
+    tail_calls_left = kMaxTailCalls;
   }
 
   Packet& packet;
@@ -130,6 +132,7 @@ struct Invocation {
   uint64_t cost = 0;  // what they took on the core that Program::costs() is of
   std::optional<Fault> fault{};
   uint64_t held_lock = 0;  // address of the bpf_spin_lock that the program holds, 0 for none
+  uint32_t tail_calls_left = kMaxTailCalls;  // of machine code
   // Set while an engine is in a helper that takes a callback.
   Callbacks* callbacks = nullptr;
 };

@@ -19,12 +19,14 @@ int left(struct xdp_md* context);
 int right(struct xdp_md* context);
 int looping(struct xdp_md* context);
 int wide_stack(struct xdp_md* context);
+int summing(struct xdp_md* context);
 
 SLOTS(to_deep, [0] = (void*)&deep);
 SLOTS(to_branching, [0] = (void*)&branching);
 SLOTS(to_sides, [0] = (void*)&left, [2] = (void*)&right);
 SLOTS(to_looping, [1] = (void*)&looping);
 SLOTS(to_wide_stack, [3] = (void*)&wide_stack);
+SLOTS(to_summing, [0] = (void*)&summing);
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -135,6 +137,40 @@ int twice(struct xdp_md* context) {
   count(13, sum);
   bpf_tail_call(context, &to_deep, 0);
   return sum;
+}
+
+/* Each program's callbacks are its own, before a tail call, behind it and when it came back. */
+static long add_key(void* map, __u32* key, __u64* value, __u64* sum) {
+  *sum += *key;
+  return 0;
+}
+static long add_square(void* map, __u32* key, __u64* value, __u64* sum) {
+  *sum += *key * *key;
+  return 0;
+}
+
+SEC("xdp")
+int summing(struct xdp_md* context) {
+  __u64 sum = 0;
+  bpf_for_each_map_elem(&counts, add_square, &sum, 0);
+  count(14, sum);
+  return sum & 0xff;
+}
+
+static __noinline int sum_elsewhere(struct xdp_md* context) {
+  bpf_tail_call(context, &to_summing, 0);
+  return 1;
+}
+
+SEC("xdp")
+int summing_around(struct xdp_md* context) {
+  __u64 sum = 0;
+  bpf_for_each_map_elem(&counts, add_key, &sum, 0);
+  sum = sum * 1000 + sum_elsewhere(context);
+  bpf_for_each_map_elem(&counts, add_key, &sum, 0);
+  count(15, sum);
+  bpf_tail_call(context, &to_summing, 0);
+  return 1;
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -246,6 +246,60 @@ TEST(Jit, AssemblesBytesAsTheProgramDoes) {
   }
 }
 
+// A value or constants stored part by part, in either order, with all that may keep it from being
+// stored whole: a part in a wrong place, over another or of another value, a copy that is wanted
+// afterwards.
+TEST(Jit, TakesValuesApartAsTheProgramDoes) {
+  jit::JitEngine jit;
+  vm::Interpreter interpreter;
+  vm::Packet packet;
+  std::mt19937 random(11);
+  const auto one_in = [&](uint32_t n) { return random() % n == 0; };
+  for (int turn = 0; turn < 6000; ++turn) {
+    const bool wide = one_in(2);
+    const int alu_class = wide ? BPF_ALU64 : BPF_ALU;
+    const bool in_words = one_in(4);
+    const uint32_t width = in_words ? 2 : 1;
+    const uint32_t parts = (2u << random() % (wide ? 3 : 2)) / width;
+    const bool big_endian = one_in(2);
+    const bool constants = one_in(4);
+    const auto first = static_cast<uint32_t>(random() % parts);
+    Code code = load64(1, random() * 0x100000001ull + random()) + mov(2, 5) +
+                store_imm(BPF_DW, 10, -16, -1) + store_imm(BPF_DW, 10, -8, -1);
+    for (uint32_t i = 0; i < parts; ++i) {
+      const uint32_t part = (first + i) % parts;
+      const uint32_t place = (big_endian ? parts - 1 - part : part) + (one_in(24) ? 1 : 0);
+      const auto bits = static_cast<int32_t>(8 * width * part);
+      int from = 2;
+      if (constants != one_in(32)) {
+        code.push_back(insn(alu_class | BPF_MOV | BPF_K, 2, 0, 0, static_cast<int32_t>(random())));
+      } else if (part == 0 && one_in(2)) {
+        from = 1;
+      } else if (i + 1 == parts && one_in(2)) {
+        from = 1;
+        code.push_back(insn(alu_class | BPF_RSH | BPF_K, 1, 0, 0, bits));
+      } else {
+        code.push_back(insn(alu_class | BPF_MOV | BPF_X, 2, 1, 0, 0));
+        if (bits != 0) {
+          code.push_back(insn(alu_class | BPF_RSH | BPF_K, 2, 0, 0, bits - (one_in(24) ? 8 : 0)));
+        }
+      }
+      code.push_back(
+          store(in_words ? BPF_H : BPF_B, 10, from, static_cast<int>(place * width) - 12));
+    }
+    code.push_back(load(BPF_DW, 0, 10, -16));
+    code.push_back(alu64(BPF_MUL, 0, 31));
+    code.push_back(load(BPF_DW, 3, 10, -8));
+    code.push_back(alu64_reg(BPF_XOR, 0, 3));
+    if (one_in(4)) code.push_back(alu64_reg(BPF_ADD, 0, 2));
+    if (one_in(4)) code.push_back(alu64_reg(BPF_ADD, 0, 1));
+    code.push_back(exit_());
+    auto program = follow(code);
+    ASSERT_TRUE(program) << program.error().message;
+    ASSERT_EQ(run(jit, **program, packet), run(interpreter, **program, packet)) << text(**program);
+  }
+}
+
 // Rotations as compilers write them, and what only looks like one.
 TEST(Jit, RotatesAsTheProgramDoes) {
   jit::JitEngine jit;

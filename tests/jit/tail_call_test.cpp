@@ -1,4 +1,5 @@
 // Slots of a prog_array are exchanged while machine code goes through them.
+#include <bpf/btf.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -6,6 +7,7 @@
 
 #include "jit/jit_engine.h"
 #include "tests/vm/program_builder.h"
+#include "vm/btf.h"
 #include "vm/maps/prog_array.h"
 
 namespace xnic::test {
@@ -28,22 +30,39 @@ class JitTailCalls : public testing::Test {
     array_ = *vm::create_prog_array(spec, {.objects = &programs_});
   }
 
-  std::shared_ptr<vm::Program> program(vm::Engine& engine, Code code) {
+  // `functions` are the instructions at which its functions begin.
+  std::shared_ptr<vm::Program> program(vm::Engine& engine, Code code,
+                                       std::vector<uint32_t> functions = {0}) {
     Maps maps;
     const int fd = maps.add(array_);
     for (bpf_insn& insn : code) {
-      if (insn.code == (BPF_LD | BPF_IMM | BPF_DW)) insn.imm = fd;
+      if (insn.code == (BPF_LD | BPF_IMM | BPF_DW)) insn.imm = fd;  // of the array
     }
     vm::ProgramSpec spec;
     spec.type = BPF_PROG_TYPE_XDP;
     spec.name = "tail";
     spec.license = "GPL";
     spec.instructions = std::move(code);
+    spec.btf = types();
+    for (const uint32_t start : functions) spec.functions.push_back({start, kFunctionType});
     auto verified = vm::Verifier::verify(std::move(spec), {}, maps, {.values = true});
     EXPECT_TRUE(verified) << verified.error().message;
     if (!verified) return nullptr;
     (*verified)->set_code(engine.compile(**verified));
     return *verified;
+  }
+  // Of functions that return a number.
+  static constexpr uint32_t kFunctionType = 3;
+  static std::shared_ptr<vm::Btf> types() {
+    btf* const all = btf__new_empty();
+    const int number = btf__add_int(all, "int", 4, BTF_INT_SIGNED);
+    const int prototype = btf__add_func_proto(all, number);
+    EXPECT_EQ(btf__add_func(all, "function", BTF_FUNC_STATIC, prototype), int{kFunctionType});
+    uint32_t size = 0;
+    const auto* bytes = static_cast<const uint8_t*>(btf__raw_data(all, &size));
+    auto blob = vm::Btf::parse({bytes, size});
+    btf__free(all);
+    return blob;
   }
   // Goes on in slot `index`; gives 7 if nothing is there.
   std::shared_ptr<vm::Program> caller(vm::Engine& engine, int32_t index) {
@@ -118,6 +137,37 @@ TEST_F(JitTailCalls, EndAfter33) {
     EXPECT_EQ(run(*caller(interpreter, 0), packet_), 7u);
     array_->release_programs();
   }
+}
+
+// What a function goes on to ends the whole run by its fault, and the function's caller runs no
+// further instruction.
+TEST_F(JitTailCalls, EndTheRunByTheFaultOfWhatAFunctionGoesOnTo) {
+  const bpf_insn may_goto = insn(BPF_JMP | vm::kJumpCounted, 0, 0, 2, 0);
+  const Code endless = {may_goto,  call_function(3), go(-3),    mov(0, 0), exit_(), mov(0, 0),
+                        mov(0, 1), mov(0, 2),        mov(0, 3), mov(0, 4), exit_()};
+  const Code from_function = Code{call_function(2), mov(0, 9), exit_()} +
+                             load64(2, 0, BPF_PSEUDO_MAP_FD) + mov(3, 0) +
+                             call(BPF_FUNC_tail_call) + mov(0, 7) + exit_();
+  struct Outcome {
+    std::string fault;
+    uint64_t instructions;
+  };
+  const auto outcome = [&](vm::Engine& engine) {
+    put(0, program(engine, endless, {0, 5}));
+    const auto start = program(engine, from_function, {0, 3});
+    vm::Environment environment;
+    vm::Invocation invocation(packet_, environment);
+    start->code().run(invocation);
+    array_->release_programs();
+    return Outcome{invocation.fault ? invocation.fault->message : "", invocation.instructions};
+  };
+  vm::Interpreter interpreter;
+  jit::JitEngine engine;
+  const Outcome expected = outcome(interpreter);
+  const Outcome ours = outcome(engine);
+  EXPECT_NE(expected.fault, "");
+  EXPECT_EQ(ours.fault, expected.fault);
+  EXPECT_EQ(ours.instructions, expected.instructions);
 }
 
 TEST_F(JitTailCalls, ReachProgramsThatAreInterpreted) {

@@ -277,6 +277,9 @@ TEST_F(StackOracle, ACpumapsProgramDecidesOnItsCpu) {
   EXPECT_EQ(hooks_passed().size(), 5u);
   step(a1, xdp_cpumap, {.deed = redirect, .target = b0});
   EXPECT_EQ(hooks_passed().size(), 9u);
+  // A CPU hands on to a CPU, which is itself here.
+  step(a1, xdp_cpumap, {.deed = redirect_cpu, .times = 3});
+  hooks_passed();
 }
 
 class ClassicFilter : public StackOracle {

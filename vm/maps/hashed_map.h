@@ -109,9 +109,15 @@ class SingleValues : public HashedMap<Table> {
   // Into an element that no key had before. The value may be the program's stale pointer into it.
   void write(Element* element, const uint8_t* key, const uint8_t* value) {
     copy_key(element->key(), key, this->spec_.key_size);
-    this->spec_.fields.copy(this->value_of(element), value, this->spec_.value_size);
+    const ValueFields& fields = this->spec_.fields;
+    uint8_t* const stored = this->value_of(element);
+    if (fields.empty()) {
+      std::memmove(stored, value, this->spec_.value_size);
+      return;
+    }
+    fields.copy(stored, value, this->spec_.value_size);
     // A program's stale pointer may have left something there, and may hold the lock.
-    this->spec_.fields.release(this->value_of(element));
+    fields.release(stored);
   }
 
  private:

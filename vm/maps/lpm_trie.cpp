@@ -235,7 +235,8 @@ class LpmTrie : public Map {
     link.store(node, std::memory_order_release);
   }
 
-  // What `find` gives, when no writer came between.
+  // What `find` gives, when no writer came between. It holds all by value, and little, so that it
+  // stays in registers.
   template <class Find>
   uint8_t* read(Find find) const {
     const uint32_t version = version_.load(std::memory_order_acquire);
@@ -255,9 +256,10 @@ class LpmTrie : public Map {
     }
   }
 
-  static uint8_t* look_up(void* table, const uint8_t* key, uint32_t) {
+  // Out of the way of look_up_ipv4().
+  [[gnu::noinline]] static uint8_t* look_up(void* table, const uint8_t* key, uint32_t) {
     const auto* trie = static_cast<LpmTrie*>(table);
-    return trie->read([&] {
+    return trie->read([trie, key] {
       Node* found = trie->find_longest(key);
       return found != nullptr ? trie->value_of(found) : nullptr;
     });
@@ -267,7 +269,7 @@ class LpmTrie : public Map {
     const auto* trie = static_cast<LpmTrie*>(table);
     if (prefix_length(key) != 32) return look_up(table, key, cpu);
     const uint32_t address = ipv4_address(key);
-    return trie->read([&] {
+    return trie->read([trie, address] {
       const uint32_t found = trie->ipv4_->find(address);
       return found != 0 ? trie->value_of(trie->node_at(found)) : nullptr;
     });
@@ -300,11 +302,9 @@ class LpmTrie : public Map {
     uint32_t shorter = 0;
     for (uint32_t depth = path.depth - 1; depth > 0 && shorter == 0; --depth) {
       Node* above = path.links[depth - 1]->load(std::memory_order_relaxed);
-      if (length > 16 && length_of(above) <= PrefixTable::table_above(length)) break;
       if (!is_fork(above)) shorter = above->index + 1;
     }
-    ipv4_->replace(address, length, node->index + 1, shorter);
-    ipv4_->close_path(address, length);
+    ipv4_->remove(address, length, node->index + 1, shorter);
   }
 
   // Host byte order, zeros past the prefix.
@@ -416,7 +416,9 @@ tl::expected<std::shared_ptr<Map>, int> create_lpm_trie(const MapSpec& spec,
   auto pool = ElementPool::make(LpmTrie::node_bytes(spec), nodes);
   if (!pool) return tl::unexpected(pool.error());
   std::optional<PrefixTable> ipv4;
-  if (spec.key_size == kLengthBytes + kIpv4Bytes) {
+  // A node's number goes by its place in memory.
+  const uint64_t units = (LpmTrie::node_bytes(spec) + ElementPool::kUnit - 1) / ElementPool::kUnit;
+  if (spec.key_size == kLengthBytes + kIpv4Bytes && nodes * units <= PrefixTable::kMostPrefixes) {
     auto table = PrefixTable::make(spec.max_entries);
     if (!table) return tl::unexpected(table.error());
     ipv4.emplace(std::move(*table));

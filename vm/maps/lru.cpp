@@ -25,16 +25,16 @@ LruLists::LruLists(LruOwner& owner, uint32_t nodes, uint32_t cpus, bool common)
   for (uint32_t cpu = 0; cpu < locals_.size(); ++cpu) locals_[cpu].next_steal = cpu;
 }
 
-void LruLists::Ring::push_front(LruNode* node) {
-  node->previous = &head;
-  node->next = head.next;
-  head.next->previous = node;
-  head.next = node;
+void LruLists::Ring::push_front(LruNode* from, LruNode* to) {
+  from->previous = &head;
+  to->next = head.next;
+  head.next->previous = to;
+  head.next = from;
 }
 
-void LruLists::unlink(LruNode* node) {
-  node->previous->next = node->next;
-  node->next->previous = node->previous;
+void LruLists::unlink(LruNode* from, LruNode* to) {
+  from->previous->next = to->next;
+  to->next->previous = from->previous;
 }
 
 void LruLists::step_back_from(Lists& lists, const LruNode* node) {
@@ -107,19 +107,19 @@ void LruLists::rotate_inactive(Lists& lists) {
   lists.rotation = newer;
 }
 
-void LruLists::evict_to(Lists& lists, LruNode* node, Ring& free, Kind kind) {
+void LruLists::evict(Lists& lists, LruNode* node, Kind kind) {
   owner_.evict(node);
   step_back_from(lists, node);
   --lists.counts[node->list];
   if (kind == kFree) ++lists.counts[kFree];
   node->list = kind;
-  unlink(node);
-  free.push_front(node);
 }
 
 void LruLists::shrink(Lists& lists, uint32_t wanted, Ring& free, Kind kind) {
   Ring& inactive = lists.rings[kInactive];
   uint32_t evicted = 0;
+  LruNode* oldest = nullptr;  // that is evicted
+  LruNode* newest = nullptr;
   LruNode* node = inactive.last();
   for (uint32_t i = 0; i < scans_ && evicted < wanted && node != &inactive.head; ++i) {
     LruNode* newer = node->previous;
@@ -127,14 +127,22 @@ void LruLists::shrink(Lists& lists, uint32_t wanted, Ring& free, Kind kind) {
     if (node->marked()) {
       move(lists, node, kActive);
     } else {
-      evict_to(lists, node, free, kind);
+      evict(lists, node, kind);
+      if (oldest == nullptr) oldest = node;
+      newest = node;
       ++evicted;
     }
     node = newer;
   }
-  if (evicted > 0) return;
-  Ring& from = !inactive.empty() ? inactive : lists.rings[kActive];
-  if (!from.empty()) evict_to(lists, from.last(), free, kind);
+  if (evicted == 0) {
+    Ring& from = !inactive.empty() ? inactive : lists.rings[kActive];
+    if (from.empty()) return;
+    oldest = newest = from.last();
+    evict(lists, oldest, kind);
+  }
+  // Those that were not evicted have left the row.
+  unlink(newest, oldest);
+  free.push_front(newest, oldest);
 }
 
 LruNode* LruLists::take(uint32_t cpu) { return common_ ? take_common(cpu) : take_own(cpu); }
@@ -158,14 +166,23 @@ LruNode* LruLists::take_own(uint32_t cpu) {
 // What this CPU added since the last refill joins the common lists, then free nodes come back.
 void LruLists::refill(Local& local) {
   Lists& lists = lists_[0];
-  while (!local.pending.empty()) {
-    LruNode* node = local.pending.last();
-    const Kind to = node->marked() ? kActive : kInactive;
-    unlink(node);
-    node->list = to;
-    node->unmark();
-    ++lists.counts[to];
-    lists.rings[to].push_front(node);
+  for (LruNode* node = local.pending.last(); node != &local.pending.head;) {
+    LruNode* newer = node->previous;
+    node->list = kInactive;
+    if (node->marked()) {
+      node->list = kActive;
+      node->unmark();
+      unlink(node);
+      lists.rings[kActive].push_front(node);
+    }
+    ++lists.counts[node->list];
+    node = newer;
+  }
+  if (!local.pending.empty()) {
+    LruNode* newest = local.pending.first();
+    LruNode* oldest = local.pending.last();
+    unlink(newest, oldest);
+    lists.rings[kInactive].push_front(newest, oldest);
   }
   rotate(lists);
   uint32_t got = 0;

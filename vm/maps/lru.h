@@ -64,7 +64,9 @@ class LruLists {
     bool empty() const { return head.next == &head; }
     LruNode* first() { return head.next; }
     LruNode* last() { return head.previous; }
-    void push_front(LruNode* node);
+    void push_front(LruNode* node) { push_front(node, node); }
+    // A chain of nodes that are in no ring.
+    void push_front(LruNode* from, LruNode* to);
   };
 
   // One set of active and inactive nodes: all CPUs share one, or each has its own.
@@ -82,7 +84,9 @@ class LruLists {
     uint32_t next_steal = 0;
   };
 
-  static void unlink(LruNode* node);
+  static void unlink(LruNode* node) { unlink(node, node); }
+  // A chain of nodes, which keep their order.
+  static void unlink(LruNode* from, LruNode* to);
   static void step_back_from(Lists& lists, const LruNode* node);
   static void move(Lists& lists, LruNode* node, Kind to);
   LruNode* pop_free(Lists& lists);
@@ -92,7 +96,8 @@ class LruLists {
   void rotate_inactive(Lists& lists);
   // Evicts up to `wanted` nodes and moves them to `free`; at least one if there is any.
   void shrink(Lists& lists, uint32_t wanted, Ring& free, Kind kind);
-  void evict_to(Lists& lists, LruNode* node, Ring& free, Kind kind);
+  // The node stays where it is in its ring.
+  void evict(Lists& lists, LruNode* node, Kind kind);
 
   LruNode* take_common(uint32_t cpu);
   LruNode* take_own(uint32_t cpu);

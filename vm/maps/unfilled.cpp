@@ -22,7 +22,10 @@ class Unfilled : public Map {
   int user_update(const uint8_t*, const uint8_t*, uint64_t) override { return -EOPNOTSUPP; }
   // Of an array the numbers of places are its keys, whatever they hold.
   int next_key(const uint8_t* key, uint8_t* next) override {
-    if (spec_.type != BPF_MAP_TYPE_CGROUP_ARRAY) return -ENOENT;
+    const bool is_array = spec_.type == BPF_MAP_TYPE_CGROUP_ARRAY ||
+                          spec_.type == BPF_MAP_TYPE_SOCKMAP ||
+                          spec_.type == BPF_MAP_TYPE_REUSEPORT_SOCKARRAY;
+    if (!is_array) return -ENOENT;
     return next_index(spec_.max_entries, key, next);
   }
 };

@@ -4,6 +4,7 @@
 // tests/vm/syscall_test.cpp, tests/vm/syscall_program_test.cpp.
 #include <unistd.h>
 
+#include "vm/isa.h"
 #include "vm/program_type.h"
 #include "vm/prologue.h"
 #include "vm/syscall/commands.h"
@@ -13,7 +14,6 @@
 namespace xnic::vm {
 namespace {
 
-constexpr uint32_t kMaxInstructions = 1'000'000;
 constexpr uint32_t kMaxInfoRecord = 252;
 constexpr uint32_t kKnownLogLevels = 0xf;
 constexpr uint32_t kMaxLogSize = UINT32_MAX >> 2;
