@@ -64,12 +64,6 @@ const std::string& capture(bool mixed) {
   return (mixed ? mix : small).path();
 }
 
-class NoSink : public sim::OutcomeSink {
- public:
-  void done(const vm::Packet&, const sim::Outcome&) override {}
-  bool wants_packets() const override { return false; }
-};
-
 void replay(benchmark::State& state, const char* program, bool mixed, bool ahead) {
   jit::JitEngine engine;
   vm::Kernel kernel(engine, {.possible_cpus = 8});
@@ -94,7 +88,7 @@ void replay(benchmark::State& state, const char* program, bool mixed, bool ahead
   sim::RunOptions options;
   options.profile = nic::load_profile("generic-100g").value();
   options.network = &kernel.network();
-  NoSink sink;
+  sim::NoSink sink;
   const std::string& path = capture(mixed);
   uint64_t dropped = 0;
   for (auto _ : state) {

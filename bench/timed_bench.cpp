@@ -44,12 +44,6 @@ struct Load {
   bool exact = false;
 };
 
-class NoSink : public sim::OutcomeSink {
- public:
-  void done(const vm::Packet&, const sim::Outcome&) override {}
-  bool wants_packets() const override { return false; }
-};
-
 const std::string& capture(bool large) {
   constexpr std::array<uint32_t, 1> kSmall = {60};
   constexpr std::array<uint32_t, 2> kLarge = {1514, 1514};
@@ -89,7 +83,7 @@ double run(const Load& load) {
     for (traces::Frame& one : frames.first(*got)) one.time_ps = one.id * load.gap_us * 1'000'000;
     return got;
   };
-  NoSink sink;
+  sim::NoSink sink;
   const auto start = std::chrono::steady_clock::now();
   const auto summary = sim::run_timed(source, hooks, options, sink);
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;

@@ -28,13 +28,14 @@ constexpr std::array kRegisters = {
 
 // The register at an offset, and whose it is; null where there is none.
 const Register* find(uint64_t offset, uint32_t queues, uint32_t& queue) {
+  queue = 0;
   for (const Register& one : kRegisters) {
     const uint64_t distance = offset - one.offset;
-    queue = one.stride == 0 ? 0 : static_cast<uint32_t>(distance / one.stride);
-    const bool there = one.stride == 0 ? distance == 0
-                                       : offset >= one.offset && distance % one.stride == 0 &&
-                                             distance / one.stride < queues;
-    if (there) return &one;
+    const uint64_t size = one.stride == 0 ? 1 : uint64_t{one.stride} * queues;
+    if (offset < one.offset || distance >= size) continue;
+    if (one.stride == 0) return &one;
+    queue = static_cast<uint32_t>(distance / one.stride);
+    return distance % one.stride == 0 ? &one : nullptr;
   }
   return nullptr;
 }

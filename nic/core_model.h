@@ -17,6 +17,8 @@ namespace xnic::nic {
 struct CoreWork {
   uint64_t instructions = 0;
   uint64_t cost = 0;
+
+  bool operator==(const CoreWork&) const = default;
 };
 
 // A core that runs offloaded programs: how long it takes for them. How many cores there are, and

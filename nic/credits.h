@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cstdint>
 #include <vector>
@@ -15,29 +16,26 @@ namespace xnic::nic {
 // Test: tests/nic/credits_test.cpp.
 class Credits {
  public:
-  Credits(uint32_t items, uint32_t units) : held_(items), free_items_(items), free_units_(units) {}
+  Credits(uint32_t items, uint32_t units)
+      : held_(std::bit_ceil(items)), mask_(held_.size() - 1), items_(items), free_units_(units) {}
 
   // Takes an item with so many units, at `now` or when there are as many. Gives when. More units
   // than there are ever wait for all.
   Picoseconds take(Picoseconds now, uint32_t units) {
-    while (free_items_ == 0 || (free_units_ < units && free_items_ < held_.size())) {
-      const Held& oldest = held_[first_];
+    while (next_ - oldest_ == items_ || (free_units_ < units && oldest_ != next_)) {
+      const Held& oldest = held_[oldest_++ & mask_];
       now = std::max(now, oldest.until);
       free_units_ += oldest.units;
-      ++free_items_;
-      first_ = after(first_);
     }
     const uint32_t taken = std::min(units, free_units_);
     free_units_ -= taken;
-    --free_items_;
-    held_[last_] = {0, taken};
+    held_[next_ & mask_].units = taken;
     return now;
   }
   // When the item that was taken last comes back.
   void hold(Picoseconds until) {
-    assert(free_items_ < held_.size());
-    held_[last_].until = until;
-    last_ = after(last_);
+    assert(next_ - oldest_ < items_);
+    held_[next_++ & mask_].until = until;
   }
 
  private:
@@ -46,12 +44,12 @@ class Credits {
     uint32_t units;
   };
 
-  size_t after(size_t place) const { return place + 1 == held_.size() ? 0 : place + 1; }
-
-  std::vector<Held> held_;  // circular, oldest at first_
-  size_t first_ = 0;
-  size_t last_ = 0;
-  uint32_t free_items_;
+  std::vector<Held> held_;  // circular, by number
+  size_t mask_;
+  uint64_t items_;
+  // Numbers of items.
+  uint64_t oldest_ = 0;  // that has not come back
+  uint64_t next_ = 0;
   uint32_t free_units_;
 };
 

@@ -1,6 +1,7 @@
 #include "nic/host_memory.h"
 
 #include <algorithm>
+#include <cassert>
 
 namespace xnic::nic {
 namespace {
@@ -24,56 +25,63 @@ HostMemory::HostMemory(const sc_core::sc_module_name& name, const NicProfile& pr
       dram_rate_(profile.dram_gbps.value),
       cpu_miss_(from_nanoseconds(profile.cpu_miss_ns.value)),
       card_miss_(from_nanoseconds(profile.card_miss_ns.value)),
-      completion_bytes_(profile.ring_completion_bytes.whole()),
+      completion_lines_(lines_of(profile.ring_completion_bytes.whole())),
       capacity_(profile.ddio_kib.whole() * kKibibyte / kLineBytes),
-      lines_(buffers),
-      touched_(buffers),
-      place_(buffers) {
+      buffers_(buffers) {
   socket.register_b_transport(this, &HostMemory::b_transport);
 }
 
 void HostMemory::b_transport(tlm::tlm_generic_payload& access, sc_core::sc_time& delay) {
-  const uint64_t buffer = access.get_address() / kBufferBytes;
-  if (buffer >= lines_.size()) return access.set_response_status(tlm::TLM_ADDRESS_ERROR_RESPONSE);
-  const uint64_t bytes = access.get_data_length();
-  if (access.is_write()) {
-    card_writes(delay, static_cast<uint32_t>(buffer), bytes);
-  } else {
-    const Picoseconds longer = card_reads(local_time(delay), static_cast<uint32_t>(buffer), bytes);
-    delay += sc_core::sc_time::from_value(longer);
-  }
+  const uint64_t address = access.get_address() / kBufferBytes;
+  if (address >= buffers_.size())
+    return access.set_response_status(tlm::TLM_ADDRESS_ERROR_RESPONSE);
+  const auto buffer = static_cast<uint32_t>(address);
+  const uint32_t bytes = access.get_data_length();
   access.set_response_status(tlm::TLM_OK_RESPONSE);
-}
-void HostMemory::card_writes(const sc_core::sc_time& delay, uint32_t buffer, uint64_t bytes) {
-  const uint64_t lines = lines_of(bytes) + lines_of(completion_bytes_);
-  if (lines_[buffer] == 0) {
-    place_[buffer] = static_cast<uint32_t>(cached_.size());
-    cached_.push_back(buffer);
+  if (access.is_read()) {
+    const Picoseconds longer = card_reads(local_time(delay), buffer, bytes);
+    delay += sc_core::sc_time::from_value(longer);
+  } else if (const DmaBurst* burst = access.get_extension<DmaBurst>()) {
+    for (const DmaBurst::Piece& piece : burst->pieces) card_writes(piece);
+  } else {
+    card_writes({local_time(delay), buffer, bytes});
   }
-  used_ += lines - lines_[buffer];
-  lines_[buffer] = static_cast<uint32_t>(lines);
-  touched_[buffer] = false;
-  while (used_ > capacity_) push_out(local_time(delay), cached_[random_() % cached_.size()]);
+}
+
+void HostMemory::card_writes(const DmaBurst::Piece& piece) {
+  assert(piece.buffer < buffers_.size());
+  Buffer& buffer = buffers_[piece.buffer];
+  const uint64_t lines = lines_of(piece.bytes) + completion_lines_;
+  if (buffer.lines == 0) {
+    buffer.place = static_cast<uint32_t>(cached_.size());
+    cached_.push_back(piece.buffer);
+  }
+  used_ += lines - buffer.lines;
+  buffer.lines = static_cast<uint32_t>(lines);
+  buffer.touched = false;
+  while (used_ > capacity_) push_out(piece.time, cached_[random_() % cached_.size()]);
 }
 
 // The card wrote it, so that DRAM does not have it yet.
-void HostMemory::push_out(Picoseconds now, uint32_t buffer) {
-  move(now, lines_[buffer]);
-  used_ -= lines_[buffer];
-  lines_[buffer] = 0;
+void HostMemory::push_out(Picoseconds now, uint32_t number) {
+  Buffer& buffer = buffers_[number];
+  move(now, buffer.lines);
+  used_ -= buffer.lines;
+  buffer.lines = 0;
   const uint32_t last = cached_.back();
-  cached_[place_[buffer]] = last;
-  place_[last] = place_[buffer];
+  cached_[buffer.place] = last;
+  buffers_[last].place = buffer.place;
   cached_.pop_back();
 }
 
 void HostMemory::cpu_touched(Picoseconds now, uint32_t buffer) {
-  touched_[buffer] = true;
+  buffers_[buffer].touched = true;
   move(now, 1);
 }
 
-Picoseconds HostMemory::card_reads(Picoseconds now, uint32_t buffer, uint64_t bytes) {
-  if (lines_[buffer] != 0 || touched_[buffer]) return 0;
+Picoseconds HostMemory::card_reads(Picoseconds now, uint32_t number, uint64_t bytes) {
+  const Buffer& buffer = buffers_[number];
+  if (buffer.lines != 0 || buffer.touched) return 0;
   return card_miss_ + move(now, lines_of(bytes));
 }
 

@@ -14,6 +14,22 @@
 
 namespace xnic::nic {
 
+// Of a write of the card: the packets of a burst, in their order, which one transaction stands for.
+struct DmaBurst : tlm::tlm_extension<DmaBurst> {
+  struct Piece {
+    Picoseconds time;
+    uint32_t buffer;
+    uint32_t bytes;
+  };
+
+  tlm::tlm_extension_base* clone() const override { return new DmaBurst(*this); }
+  void copy_from(const tlm::tlm_extension_base& other) override {
+    *this = static_cast<const DmaBurst&>(other);
+  }
+
+  std::vector<Piece> pieces;
+};
+
 // Host memory as the packets in it meet it: a part of the last-level cache, into which the card
 // writes (Intel's DDIO), and DRAM behind it. Packet buffers are numbered; a ring uses its own one
 // after the other. What the card writes finds room by pushing out others, whichever: where more
@@ -29,12 +45,14 @@ class HostMemory : public sc_core::sc_module {
   HostMemory(const sc_core::sc_module_name& name, const NicProfile& profile, size_t buffers);
 
   // What the card's DMA reads and writes, as a TLM-2.0 target: a buffer's address is its number
-  // times kBufferBytes. Adds to the delay what DRAM takes longer than a cache. No bytes are moved:
-  // the packet is handed on.
+  // times kBufferBytes. Adds to the delay of a read what DRAM takes longer than a cache. A write is
+  // of one packet, or of those of its DmaBurst. No bytes are moved: the packet is handed on.
   tlm_utils::simple_target_socket<HostMemory> socket;
 
   // How much longer than from the cache a CPU's first touch of a packet takes.
-  Picoseconds cpu_miss(uint32_t buffer) const { return lines_[buffer] != 0 ? 0 : cpu_miss_; }
+  Picoseconds cpu_miss(uint32_t buffer) const {
+    return buffers_[buffer].lines != 0 ? 0 : cpu_miss_;
+  }
   // A CPU has touched a packet that was in DRAM: its caches have it now.
   void cpu_touched(Picoseconds now, uint32_t buffer);
 
@@ -44,20 +62,23 @@ class HostMemory : public sc_core::sc_module {
  private:
   void b_transport(tlm::tlm_generic_payload& access, sc_core::sc_time& delay);
   // A packet, and its completion entry with it.
-  void card_writes(const sc_core::sc_time& delay, uint32_t buffer, uint64_t bytes);
-  Picoseconds card_reads(Picoseconds now, uint32_t buffer, uint64_t bytes);
-  void push_out(Picoseconds now, uint32_t buffer);
+  void card_writes(const DmaBurst::Piece& piece);
+  Picoseconds card_reads(Picoseconds now, uint32_t number, uint64_t bytes);
+  void push_out(Picoseconds now, uint32_t number);
   Picoseconds move(Picoseconds now, uint64_t lines);
 
   LinkRate dram_rate_;
   Picoseconds cpu_miss_;
   Picoseconds card_miss_;
-  uint64_t completion_bytes_;
+  uint64_t completion_lines_;
   uint64_t capacity_;  // lines
   uint64_t used_ = 0;
-  std::vector<uint32_t> lines_;   // in the cache, by buffer; 0: it is not there
-  std::vector<bool> touched_;     // a CPU's caches have it, by buffer
-  std::vector<uint32_t> place_;   // in cached_, by buffer that is there
+  struct Buffer {
+    uint32_t lines = 0;    // in the cache; 0: it is not there
+    uint32_t place = 0;    // in cached_, if it is there
+    bool touched = false;  // a CPU's caches have it
+  };
+  std::vector<Buffer> buffers_;
   std::vector<uint32_t> cached_;  // buffers, in no order
   std::minstd_rand random_;
   Picoseconds last_ = 0;     // the latest time at which DRAM was used

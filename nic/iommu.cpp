@@ -5,6 +5,7 @@
 namespace xnic::nic {
 
 Picoseconds Iommu::look_up(Picoseconds now, uint64_t page) {
+  if (!pages_.empty() && pages_.front() == page) return now;
   if (const auto known = places_.find(page); known != places_.end()) {
     pages_.splice(pages_.begin(), pages_, known->second);
     return now;

@@ -18,18 +18,20 @@ class Iommu {
  public:
   explicit Iommu(const NicProfile& profile)
       : entries_(profile.iommu_entries.whole()),
+        page_bytes_(profile.iommu_page_kib.whole() * uint64_t{1024}),
         walk_(from_nanoseconds(profile.iommu_walk_ns.value)),
         walkers_free_(profile.iommu_walkers.whole()) {}
 
-  // When the address of a transfer that is there at `now` is known.
-  Picoseconds translate(Picoseconds now, uint64_t page) {
-    return entries_ == 0 ? now : look_up(now, page);
+  // When what the address of a transfer that is there at `now` stands for is known.
+  Picoseconds translate(Picoseconds now, uint64_t address) {
+    return entries_ == 0 ? now : look_up(now, address / page_bytes_);
   }
 
  private:
   Picoseconds look_up(Picoseconds now, uint64_t page);
 
   size_t entries_;
+  uint64_t page_bytes_;
   Picoseconds walk_;
   std::vector<Picoseconds> walkers_free_;
   std::list<uint64_t> pages_;  // used last in front

@@ -54,12 +54,16 @@ class Mac {
     const Picoseconds start = std::max(ready, free_at_);
     return {start, start + rate_.time(kPreambleBytes + on_wire(frame_bytes))};
   }
-  // The same, and takes the wire for it.
+  // Takes the wire for a frame that begins then, at the earliest when it is free.
+  void occupy(Picoseconds start, uint32_t frame_bytes) {
+    const Picoseconds time = wire_time(frame_bytes);
+    free_at_ = start + time;
+    work_.add(time);
+  }
+  // Both.
   Slot pass(Picoseconds ready, uint32_t frame_bytes) {
     const Slot slot = next(ready, frame_bytes);
-    const Picoseconds time = wire_time(frame_bytes);
-    free_at_ = slot.start + time;
-    work_.add(time);
+    occupy(slot.start, frame_bytes);
     return slot;
   }
   // When the last one that passed, and its gap, are over.

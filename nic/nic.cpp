@@ -1,27 +1,31 @@
 // The card as one model: a packet's way from the port into host memory is arithmetic on busy-until
-// times, taken in one go. The port runs ahead of the clock, by kAhead or to the next event, as long
+// times, taken in one go. The ports run ahead of the clock, by kAhead or to the next event, as long
 // as nothing that the host will do can change the result: descriptors only become more, so a packet
 // that has one needs no event, and a packet that lacks one waits for the clock.
-// Frames of all ports come in one line, by their times: where one waits, those of other ports that
-// come later wait behind it.
+// Frames of all ports come in one line, by their times. Where a port has to wait, its frames stand
+// aside, up to kMostWaiting; then those of other ports wait behind them.
 // It leaves out: descriptors freed between a frame's end on the wire and its DMA are not seen by
-// it (with lossy sources only); the transmit ring has no end; transmit requests are served in the
-// order in which the model makes them; pause frames come in time, whatever is still on the wire.
+// it (with lossy sources only); pause frames come in time, whatever is still on the wire. The way
+// out is in nic/nic_transmit.cpp.
 // Test: tests/nic/nic_test.cpp, tests/sim/system_test.cpp.
 #include "nic/nic.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 namespace xnic::nic {
 namespace {
 
-// How far the port runs ahead of the clock. It bounds how much too late a packet from the other
+// How far a port runs ahead of the clock. It bounds how much too late a packet from the other
 // direction finds a wire that both use.
 constexpr Picoseconds kAhead = 500 * kPicosecondsPerNanosecond;
+
+constexpr size_t kMostWaiting = 1024;  // frames of a port
+// Until when a frame has to wait: not at all, or until a descriptor is posted.
+constexpr Picoseconds kReceived = 0;
+constexpr Picoseconds kUntilPosted = UINT64_MAX;
 
 constexpr uint32_t kPauseFrameBytes = 60;
 constexpr double kQuantumBits = 512;  // IEEE 802.3 annex 31B
@@ -50,13 +54,12 @@ Nic::Nic(const sc_core::sc_module_name& name, const NicProfile& profile, const N
       wheel_(wheel),
       client_(client),
       queues_a_port_(profile.queues.whole()),
-      mac_rx_(options.ports, Mac(profile.link_gbps.value)),
+      intakes_(options.ports, Intake(profile.link_gbps.value)),
       mac_tx_(options.ports, Mac(profile.link_gbps.value)),
       rss_(profile.queues.whole()),
+      steers_(options.hashes || queues_a_port_ > 1),
       engine_(profile, make_core_model(profile)),
       pcie_(profile),
-      page_bytes_(profile.iommu_page_kib.whole() * uint64_t{1024}),
-      pause_(options.ports),
       pump_(wheel.add([this] { pump(); })),
       take_step_(wheel.add([this] { take_step(); })) {
   queues_.reserve(size_t{options.ports} * queues_a_port_);
@@ -76,27 +79,28 @@ Nic::Nic(const sc_core::sc_module_name& name, const NicProfile& profile, const N
            client_.interrupt(i);
          })});
   }
+  write_.set_write();
+  read_.set_read();
   for (uint32_t port = 0; port < options.ports; ++port) {
-    departures_.push_back(
-        {TxScheduler(tx_policy_, queues()), wheel.add([this, port] { serve(port); })});
+    departures_.push_back({TxScheduler(tx_policy_, queues(), profile.transmit_weights.list()),
+                           wheel.add([this, port] { serve(port); })});
   }
 }
 
 // Between the pause frame's end and the last bit that comes in spite of it, or the reverse.
-void Nic::pause(Picoseconds from) {
-  Pause& pause = pause_[held_->port];
+void Nic::pause(uint32_t port, Picoseconds from) {
+  Pause& pause = intakes_[port].pause;
   pause.since = from;
   ++pause.frames;
-  mac_tx_[held_->port].pass(from, kPauseFrameBytes);
+  mac_tx_[port].pass(from, kPauseFrameBytes);
 }
 
 // The card has room again. Gives when the next frame comes.
-Picoseconds Nic::resume(Picoseconds now) {
+Picoseconds Nic::resume(uint32_t port, Picoseconds now) {
   if (!pauses_) return now;
-  Pause& pause = pause_[held_->port];
+  Pause& pause = intakes_[port].pause;
   ++pause.frames;
-  const Picoseconds goes_on =
-      mac_tx_[held_->port].pass(now, kPauseFrameBytes).end + pause_reaction_;
+  const Picoseconds goes_on = mac_tx_[port].pass(now, kPauseFrameBytes).end + pause_reaction_;
   pause.paused += goes_on - std::min(goes_on, pause.since);
   return goes_on;
 }
@@ -108,139 +112,191 @@ void Nic::pump() {
   advance();
 }
 
-void Nic::advance() {
-  if (stalled_) return;
-  while (held_ || load_frame()) {
-    if (!receive()) return;
-  }
-}
-
 void Nic::wait_until(Picoseconds time) {
   if (time == pump_at_) return;
   pump_at_ = time;
   wheel_.at(time, pump_);
 }
 
-// True if the frame is too far ahead of the clock; the port then goes on at its time.
-bool Nic::ahead_of_clock(const Mac::Slot& slot) {
-  const Picoseconds time = options_.exact ? slot.end : slot.start;
-  const Picoseconds limit = options_.exact
-                                ? wheel_.now()
-                                : std::max({wheel_.now() + kAhead, ahead_until_, wheel_.next()});
-  if (time <= limit) return false;
-  wait_until(time);
-  return true;
+Picoseconds Nic::horizon() const {
+  if (options_.exact) return wheel_.now();
+  return std::max({wheel_.now() + kAhead, ahead_until_, wheel_.next()});
 }
 
-bool Nic::load_frame() {
+// Takes in what can be, and has the clock wake it for what can't.
+void Nic::advance() {
+  Picoseconds wake = waiting_ == 0 ? kUntilPosted : take_in_waiting();
+  while (load_frames()) {
+    const traces::Frame& frame = frames_.front();
+    const uint32_t port = options_.port_of_source[frame.source];
+    Intake& intake = intakes_[port];
+    if (intake.waiting.empty()) {
+      const Picoseconds until = receive(frame, port);
+      if (until == kReceived) {
+        frames_ = frames_.subspan(1);
+        continue;
+      }
+      wake = std::min(wake, until);
+      if (ports() == 1) break;
+    }
+    if (frame.time_ps > horizon()) {
+      wake = std::min(wake, frame.time_ps);
+      break;
+    }
+    if (intake.waiting.size() == kMostWaiting) break;
+    intake.waiting.emplace_back(frame);
+    ++waiting_;
+    frames_ = frames_.subspan(1);
+  }
+  write_memory();
+  if (wake != kUntilPosted) wait_until(wake);
+}
+
+// Gives when the first of those that still wait is to be looked at.
+Picoseconds Nic::take_in_waiting() {
+  Picoseconds wake = kUntilPosted;
+  for (uint32_t port = 0; port < ports(); ++port) {
+    auto& waiting = intakes_[port].waiting;
+    while (!waiting.empty()) {
+      const Picoseconds until = receive(waiting.front().frame, port);
+      if (until != kReceived) {
+        wake = std::min(wake, until);
+        break;
+      }
+      waiting.pop_front();
+      --waiting_;
+    }
+  }
+  return wake;
+}
+
+bool Nic::load_frames() {
+  if (!frames_.empty()) return true;
   if (exhausted_) return false;
-  auto next = client_.next_frame();
+  auto next = client_.next_frames();
   if (!next) {
     error_ = next.error();
     wheel_.stop();
-    exhausted_ = true;
-    return false;
+  } else {
+    frames_ = *next;
   }
-  held_ = std::move(*next);
-  exhausted_ = held_ == nullptr;
-  if (exhausted_) return false;
-  held_->steering = rss_.steer(held_->frame.bytes);
-  return true;
-}
-
-bool Nic::lose(NicDrop reason, Picoseconds now) {
-  client_.lost(std::move(held_), reason, now);
-  return true;
-}
-
-// Takes the held frame from the wire. False if it has to wait; the task that continues is then
-// known.
-bool Nic::receive() {
-  const std::span<const uint8_t> frame = held_->frame.bytes;
-  const auto length = static_cast<uint32_t>(frame.size());
-  Mac& mac = mac_rx_[held_->port];
-  Mac::Slot slot = mac.next(std::max(held_->arrival, not_before_), length);
-  if (ahead_of_clock(slot)) return false;
-  Queue& queue = queue_of(*held_);
-  const FrameCheck check = check_frame(frame, length, options_.mtu);
-  const bool scarce = check == FrameCheck::good && queue.ring.free() == 0;
-  if (scarce && may_wait()) {
-    stalled_ = true;
-    if (pauses_) pause(slot.end);
-    return false;
-  }
-  if (scarce && slot.end > std::max(wheel_.now(), queue.next_post)) {
-    wait_until(slot.end);
-    return false;
-  }
-  Picoseconds room = queue.memory.room_at(slot.end);
-  if (check == FrameCheck::good && may_wait() && room > slot.end) {
-    if (pauses_) {
-      pause(slot.end);
-      not_before_ = resume(queue.memory.half_empty_at());
-    } else {
-      not_before_ = slot.start + (room - slot.end);
-    }
-    slot = mac.next(not_before_, length);
-    if (ahead_of_clock(slot)) return false;
-    room = queue.memory.room_at(slot.end);
-  }
-  if (may_wait()) held_->arrival = slot.start;
-  held_->wire = {slot.start, slot.end};
-  mac.pass(slot.start, length);
-  if (check == FrameCheck::runt) return lose(NicDrop::runt, slot.end);
-  if (check == FrameCheck::oversize) return lose(NicDrop::oversize, slot.end);
-  if (room > slot.end) return lose(NicDrop::rx_queue_full, slot.end);
-  accept(std::move(held_), slot);
-  return true;
+  exhausted_ = frames_.empty();
+  return !exhausted_;
 }
 
 // The frame is in its queue: offload engine, then drop, transmission or DMA.
-void Nic::accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot) {
-  Queue& queue = queue_of(*transit);
-  transit->received = slot.end;
-  const Picoseconds parsed = slot.end + parser_latency_;
-  const auto lose = [&](Picoseconds now) {
-    hold(queue, slot.end, now);
-    client_.lost(std::move(transit), NicDrop::no_descriptor, now);
-  };
-  if (!options_.offloads && queue.ring.free() == 0) return lose(parsed);
-  client_.taken_in(*transit);
+inline void Nic::accept(const Arrival& arrival, Queue& queue) {
+  const Picoseconds received = arrival.received;
+  const Picoseconds parsed = received + parser_latency_;
+  if (!options_.offloads && queue.ring.free() == 0) {
+    hold(queue, received, parsed);
+    return client_.refused(arrival, NicDrop::no_descriptor, parsed);
+  }
+  auto transit = client_.taken_in(arrival);
   vm::Packet& packet = transit->packet;
-  Rss::apply(transit->steering, packet);
-  packet.rx_timestamp_ns = slot.end / kPicosecondsPerNanosecond;
-  const Picoseconds begun = engine_.start(parsed);
-  const Offloaded run = client_.offload(*transit, begun);
-  const Picoseconds now = run.ran ? engine_.charge(begun, run) : parsed;
-  if (run.ran) transit->engine = {begun, now};
-  if (run.way == Offloaded::Way::drop) {
-    hold(queue, slot.end, now);
-    client_.offload_dropped(std::move(transit), now);
-    return;
+  Picoseconds now = parsed;
+  if (options_.offloads) {
+    const Picoseconds begun = engine_.start(parsed);
+    const Offloaded run = client_.offload(*transit, begun);
+    if (run.ran) {
+      now = engine_.charge(begun, run);
+      transit->engine = {begun, now};
+    }
+    if (run.way == Offloaded::Way::drop) {
+      hold(queue, received, now);
+      return client_.offload_dropped(std::move(transit), now);
+    }
+    if (run.way == Offloaded::Way::transmit) {
+      const Mac::Slot out = mac_tx_[transit->port].pass(now, packet.length());
+      transit->wire_out = {out.start, out.end};
+      hold(queue, received, out.end);
+      return client_.sent(std::move(transit), out.end);
+    }
+    if (queue.ring.free() == 0) {
+      hold(queue, received, now);
+      return client_.lost(std::move(transit), NicDrop::no_descriptor, now);
+    }
   }
-  if (run.way == Offloaded::Way::transmit) {
-    const Mac::Slot out = mac_tx_[transit->port].pass(now, packet.length());
-    transit->wire_out = {out.start, out.end};
-    hold(queue, slot.end, out.end);
-    client_.sent(std::move(transit), out.end);
-    return;
-  }
-  if (queue.ring.free() == 0) return lose(now);
   const Picoseconds described = queue.descriptors.take();
   const auto buffer = queue.first_buffer + static_cast<uint32_t>(queue.ring.next_place());
-  const Pcie::Transfer data = pcie_.write(now, packet.length(), page_of(buffer));
-  transit->buffer = buffer;
-  access(tlm::TLM_WRITE_COMMAND, data.done, buffer, packet);
+  const Pcie::Transfer data = pcie_.write(now, packet.length(), address_of(buffer));
   const Picoseconds ready = std::max(
-      data.done, pcie_.write(data.left, completion_bytes_, page_of_completion(buffer)).done);
+      data.done, pcie_.write(data.left, completion_bytes_, address_of_completion(buffer)).done);
+  written_.pieces.push_back({data.done, buffer, packet.length()});
+  transit->buffer = buffer;
   // Without a descriptor the DMA waits; others go before it.
   const Picoseconds late = described - std::min(described, now);
   transit->to_host = {data.begun + late, data.left + late};
   transit->ready = ready + late;
-  hold(queue, slot.end, data.left + late);
+  hold(queue, received, data.left + late);
   queue.ring.fill(std::move(transit));
   queue.descriptors.fetch(now, queue.ring.free(), pcie_);
   raise(queue, ready + late);
+}
+
+// Takes a frame from the wire, unless it has to wait; gives until when.
+Picoseconds Nic::receive(const traces::Frame& frame, uint32_t port) {
+  Intake& intake = intakes_[port];
+  if (intake.stalled_on != kNone) return kUntilPosted;
+  const auto length = static_cast<uint32_t>(frame.bytes.size());
+  const Picoseconds limit = horizon();
+  const auto turn = [this](const Mac::Slot& slot) {
+    return options_.exact ? slot.end : slot.start;
+  };
+  Mac::Slot slot = intake.mac.next(std::max(frame.time_ps, intake.not_before), length);
+  if (turn(slot) > limit) return turn(slot);
+  const auto steering = steers_ ? rss_.steer(frame.bytes) : Rss::Steering();
+  const uint32_t number = port * queues_a_port_ + steering.queue;
+  Queue& queue = queues_[number];
+  const FrameCheck check = check_frame(frame.bytes, length, options_.mtu);
+  const bool scarce = check == FrameCheck::good && queue.ring.free() == 0;
+  if (scarce && may_wait()) {
+    intake.stalled_on = number;
+    if (pauses_) pause(port, slot.end);
+    return kUntilPosted;
+  }
+  if (scarce && slot.end > std::max(wheel_.now(), queue.next_post)) return slot.end;
+  Picoseconds room = queue.memory.room_at(slot.end);
+  if (check == FrameCheck::good && may_wait() && room > slot.end) {
+    if (pauses_) {
+      pause(port, slot.end);
+      intake.not_before = resume(port, queue.memory.half_empty_at());
+    } else {
+      intake.not_before = slot.start + (room - slot.end);
+    }
+    slot = intake.mac.next(intake.not_before, length);
+    if (turn(slot) > limit) return turn(slot);
+    room = queue.memory.room_at(slot.end);
+  }
+  intake.mac.occupy(slot.start, length);
+  Arrival arrival{.frame = frame,
+                  .port = port,
+                  .time = may_wait() ? slot.start : frame.time_ps,
+                  .wire = {slot.start, slot.end},
+                  .received = 0,
+                  .steering = steering};
+  if (check == FrameCheck::runt) {
+    client_.refused(arrival, NicDrop::runt, slot.end);
+  } else if (check == FrameCheck::oversize) {
+    client_.refused(arrival, NicDrop::oversize, slot.end);
+  } else if (room > slot.end) {
+    client_.refused(arrival, NicDrop::rx_queue_full, slot.end);
+  } else {
+    arrival.received = slot.end;
+    accept(arrival, queue);
+  }
+  return kReceived;
+}
+
+// Loosely timed: the pieces say how far ahead of SystemC's clock they are.
+void Nic::write_memory() {
+  if (written_.pieces.empty()) return;
+  write_.set_address(address_of(written_.pieces.front().buffer));
+  write_.set_extension(&written_);
+  sc_core::sc_time delay;
+  dma->b_transport(write_, delay);
+  write_.clear_extension(&written_);
+  written_.pieces.clear();
 }
 
 std::unique_ptr<Transit> Nic::take(uint32_t index, Picoseconds now) {
@@ -260,7 +316,7 @@ std::unique_ptr<Transit> Nic::take(uint32_t index, Picoseconds now) {
   auto transit = queue.ring.take();
   transit->taken = now;
   ++queue.taken;
-  queue.ring_ps += static_cast<double>(now - transit->ready);
+  queue.ring_ps += to_double(now - transit->ready);
   return transit;
 }
 
@@ -270,9 +326,11 @@ void Nic::post(uint32_t queue, uint64_t count) {
   posted.ring.post(count);
   posted.rx_tail += static_cast<uint32_t>(count);
   posted.descriptors.fetch(pcie_.doorbell(wheel_.now()), posted.ring.free(), pcie_);
-  if (!stalled_ || &queue_of(*held_) != &posted) return;
-  stalled_ = false;
-  not_before_ = resume(wheel_.now());
+  const uint32_t port = queue / queues_a_port_;
+  Intake& intake = intakes_[port];
+  if (intake.stalled_on != queue) return;
+  intake.stalled_on = kNone;
+  intake.not_before = resume(port, wheel_.now());
   wait_until(wheel_.now());
 }
 
@@ -281,100 +339,6 @@ void Nic::arm(uint32_t queue) {
   armed.interrupt.arm();
   armed.ring.for_each(
       [&](const Transit& waiting) { raise(armed, std::max(waiting.ready, wheel_.now())); });
-}
-
-// Loosely timed: the delay says how far ahead of SystemC's clock the access is.
-Picoseconds Nic::access(tlm::tlm_command command, Picoseconds now, uint32_t buffer,
-                        const vm::Packet& packet) {
-  access_.set_command(command);
-  access_.set_address(buffer * HostMemory::kBufferBytes);
-  access_.set_data_ptr(const_cast<unsigned char*>(packet.data()));
-  access_.set_data_length(packet.length());
-  access_.set_streaming_width(packet.length());
-  const auto ahead = sc_core::sc_time::from_value(now - sc_core::sc_time_stamp().value());
-  sc_core::sc_time delay = ahead;
-  dma->b_transport(access_, delay);
-  return (delay - ahead).value();
-}
-
-void Nic::go_on(std::unique_ptr<Transit> transit, Picoseconds time, Step step) {
-  if (!options_.exact) return (this->*step)(std::move(transit), time);
-  later(std::move(transit), time, step);
-}
-
-void Nic::later(std::unique_ptr<Transit> transit, Picoseconds time, Step step) {
-  steps_.push_back({time, step_order_++, std::move(transit), step});
-  std::push_heap(steps_.begin(), steps_.end(), std::greater<>());
-  wheel_.at(time, take_step_);
-}
-
-// Steps and deadlines have the same order.
-void Nic::take_step() {
-  std::pop_heap(steps_.begin(), steps_.end(), std::greater<>());
-  Waiting waiting = std::move(steps_.back());
-  steps_.pop_back();
-  (this->*waiting.step)(std::move(waiting.transit), wheel_.now());
-}
-
-void Nic::place(uint32_t queue, std::unique_ptr<Transit> transit) {
-  transit->tx_queue = queue;
-  queues_[queue].to_send.push_back(std::move(transit));
-}
-
-void Nic::set_tx_tail(uint32_t index, uint32_t tail) {
-  Queue& queue = queues_[index];
-  const size_t count = std::min<size_t>(tail - queue.tx_tail, queue.to_send.size());
-  queue.tx_tail += static_cast<uint32_t>(count);
-  const Picoseconds seen = pcie_.doorbell(wheel_.now());
-  Picoseconds described = seen;
-  for (size_t i = 0; i < count; ++i) {
-    if (tx_fetch_ == 0) {
-      if (i != 0) described = pcie_.doorbell(wheel_.now());
-    } else if (i % tx_fetch_ == 0) {
-      const uint64_t together = std::min<uint64_t>(tx_fetch_, count - i);
-      described = std::max(described, pcie_.fetch(seen, together * tx_descriptor_bytes_));
-    }
-    go_on(std::move(queue.to_send[i]), described, &Nic::read_from_host);
-  }
-  queue.to_send.erase(queue.to_send.begin(), queue.to_send.begin() + static_cast<ptrdiff_t>(count));
-}
-
-void Nic::read_from_host(std::unique_ptr<Transit> transit, Picoseconds now) {
-  const Picoseconds longer = access(tlm::TLM_READ_COMMAND, now, transit->buffer, transit->packet);
-  const Pcie::Transfer data =
-      pcie_.read(now, transit->packet.length(), page_of(transit->buffer), longer);
-  transit->from_host = {data.begun, data.done};
-  if (tx_policy_ != TxPolicy::fifo) return later(std::move(transit), data.done, &Nic::line_up);
-  go_on(std::move(transit), data.done, &Nic::send);
-}
-
-void Nic::line_up(std::unique_ptr<Transit> transit, Picoseconds now) {
-  const uint32_t port = transit->port;
-  Departure& departure = departures_[port];
-  const uint32_t queue = transit->tx_queue;
-  departure.scheduler.add(queue, std::move(transit));
-  wheel_.at(std::max(now, departure.free_at), departure.serve);
-}
-
-// The wire is free, or a packet came while it was.
-void Nic::serve(uint32_t port) {
-  Departure& departure = departures_[port];
-  if (wheel_.now() < departure.free_at) return;
-  auto transit = departure.scheduler.next();
-  if (!transit) return;
-  send(std::move(transit), wheel_.now());
-  departure.free_at = mac_tx_[port].free_at();
-  wheel_.at(departure.free_at, departure.serve);
-}
-
-void Nic::send(std::unique_ptr<Transit> transit, Picoseconds now) {
-  const Mac::Slot slot = mac_tx_[transit->port].pass(now, transit->packet.length());
-  transit->wire_out = {slot.start, slot.end};
-  if (++unreported_ == tx_write_back_) {
-    pcie_.write_back(tx_write_back_ * tx_completion_bytes_);
-    unreported_ = 0;
-  }
-  client_.sent(std::move(transit), slot.end);
 }
 
 std::vector<Resource> Nic::resources() const {
@@ -391,12 +355,13 @@ std::vector<Resource> Nic::resources() const {
                    .packet_time_ps = time,
                    .capacity = capacity});
   };
-  for (size_t port = 0; port < mac_rx_.size(); ++port) {
-    server(fmt::format("port {} rx", port), mac_rx_[port].work(), Resource::Kind::intake);
+  for (size_t port = 0; port < intakes_.size(); ++port) {
+    server(fmt::format("port {} rx", port), intakes_[port].mac.work(), Resource::Kind::intake);
     server(fmt::format("port {} tx", port), mac_tx_[port].work());
+    const Pause& pause = intakes_[port].pause;
     if (pauses_) {
-      store(fmt::format("port {} paused", port), pause_[port].frames,
-            static_cast<double>(pause_[port].paused), 1);
+      server(fmt::format("port {} paused", port), {pause.frames, pause.paused},
+             Resource::Kind::pause);
     }
   }
   server("offload engine", engine_.work());

@@ -2,6 +2,7 @@
 
 #include <tlm.h>
 #include <tlm_utils/simple_initiator_socket.h>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <systemc>
@@ -32,15 +33,16 @@ enum class NicDrop : uint8_t { runt, oversize, rx_queue_full, no_descriptor };
 class NicClient {
  public:
   virtual ~NicClient() = default;
-  // The next frame for a port, with `frame`, `port` and `arrival`, the time at which it is offered,
-  // set; null at the end. Times never decrease. The frame's bytes live until the next call.
-  virtual Result<std::unique_ptr<Transit>> next_frame() = 0;
-  // The card takes the frame in: fills the packet.
-  virtual void taken_in(Transit& transit) = 0;
+  // The next frames for the ports; none at the end. Times never decrease. The bytes live until the
+  // next call.
+  virtual Result<std::span<const traces::Frame>> next_frames() = 0;
+  // The card takes a frame in: gives its packet.
+  virtual std::unique_ptr<Transit> taken_in(const Arrival& arrival) = 0;
+  // It does not.
+  virtual void refused(const Arrival& arrival, NicDrop reason, Picoseconds now) = 0;
   // Runs the program at xdp.offload, if there is one.
   virtual Offloaded offload(Transit& transit, Picoseconds now) = 0;
-  // These take the packet back at the end of its way through the NIC. What is lost may not have
-  // been taken in.
+  // These take the packet back at the end of its way through the NIC.
   virtual void offload_dropped(std::unique_ptr<Transit> transit, Picoseconds now) = 0;
   virtual void lost(std::unique_ptr<Transit> transit, NicDrop reason, Picoseconds now) = 0;
   virtual void sent(std::unique_ptr<Transit> transit, Picoseconds now) = 0;
@@ -58,6 +60,8 @@ struct NicOptions {
   // clock in bursts, and the way out is arithmetic.
   bool exact = false;
   bool offloads = true;  // a program may be at xdp.offload
+  bool hashes = true;    // somebody sees the hash of a packet, even where it chooses no queue
+  std::vector<uint32_t> port_of_source = {0};  // by traces::Frame::source
 };
 
 // The card: ports with MAC, parser and RSS, and receive queues; and, shared by the ports, offload
@@ -99,14 +103,16 @@ class Nic : public sc_core::sc_module {
   // What its parts did so far.
   std::vector<Resource> resources() const;
 
-  uint32_t ports() const { return static_cast<uint32_t>(mac_rx_.size()); }
+  uint32_t ports() const { return static_cast<uint32_t>(intakes_.size()); }
   uint32_t queues() const { return static_cast<uint32_t>(queues_.size()); }
   uint32_t queues_a_port() const { return queues_a_port_; }
   // What ended the source early, if anything did.
   const std::optional<Error>& error() const { return error_; }
 
  private:
-  static constexpr uint64_t kCompletionPages = uint64_t{1} << 40;
+  // Where the completion entries of all buffers begin.
+  static constexpr uint64_t kCompletions = uint64_t{1} << 52;
+  static constexpr uint32_t kNone = UINT32_MAX;
 
   struct Queue {
     uint32_t first_buffer;
@@ -125,33 +131,50 @@ class Nic : public sc_core::sc_module {
     std::vector<std::unique_ptr<Transit>> to_send{};  // in the transmit ring
     uint32_t tx_tail = 0;
   };
-  // What waits in the card for a port's wire, where it does not leave in the order of its DMA.
-  struct Departure {
-    TxScheduler scheduler;
-    Wheel::Task serve;
-    Picoseconds free_at = 0;
-  };
   // The other end of a port's wire, as IEEE 802.3 annex 31B lets the card hold it up.
   struct Pause {
     uint64_t frames = 0;
     Picoseconds since = 0;  // of one that goes on
     Picoseconds paused = 0;
   };
+  // Where the frames of a port come in.
+  struct Intake {
+    explicit Intake(double link_gbps) : mac(link_gbps) {}
+
+    Mac mac;
+    Pause pause;
+    uint32_t stalled_on = kNone;  // a queue, that needs a descriptor
+    Picoseconds not_before = 0;   // when the last one came in that had to wait for room
+    // At the other end of the wire, while those of other ports go on.
+    struct Waiting {
+      explicit Waiting(const traces::Frame& from)
+          : bytes(from.bytes.begin(), from.bytes.end()), frame(from) {
+        frame.bytes = bytes;
+      }
+      std::vector<uint8_t> bytes;
+      traces::Frame frame;
+    };
+    std::deque<Waiting> waiting{};
+  };
+  // What waits in the card for a port's wire, where it does not leave in the order of its DMA.
+  struct Departure {
+    TxScheduler scheduler;
+    Wheel::Task serve;
+    Picoseconds free_at = 0;
+  };
 
   void pump();
   void advance();
-  bool load_frame();
-  bool receive();
-  bool ahead_of_clock(const Mac::Slot& slot);
+  Picoseconds take_in_waiting();
+  bool load_frames();
+  Picoseconds receive(const traces::Frame& frame, uint32_t port);
   void wait_until(Picoseconds time);
+  // How far the port may be ahead of the clock.
+  Picoseconds horizon() const;
   bool may_wait() const { return !options_.lossy || pauses_; }
-  void pause(Picoseconds from);
-  Picoseconds resume(Picoseconds now);
-  bool lose(NicDrop reason, Picoseconds now);
-  Queue& queue_of(const Transit& transit) {
-    return queues_[transit.port * queues_a_port_ + transit.steering.queue];
-  }
-  void accept(std::unique_ptr<Transit> transit, const Mac::Slot& slot);
+  void pause(uint32_t port, Picoseconds from);
+  Picoseconds resume(uint32_t port, Picoseconds now);
+  void accept(const Arrival& arrival, Queue& queue);
   void raise(Queue& queue, Picoseconds ready) {
     if (const auto handler = queue.interrupt.raise(ready)) wheel_.at(*handler, queue.fire);
   }
@@ -165,20 +188,18 @@ class Nic : public sc_core::sc_module {
   void send(std::unique_ptr<Transit> transit, Picoseconds now);
   void line_up(std::unique_ptr<Transit> transit, Picoseconds now);
   void serve(uint32_t port);
-  // Reads or writes a packet in a buffer; gives what memory takes longer than a cache.
-  Picoseconds access(tlm::tlm_command command, Picoseconds now, uint32_t buffer,
-                     const vm::Packet& packet);
-  // Where the IOMMU finds a buffer, and the completion entry beside it.
-  uint64_t page_of(uint32_t buffer) const {
-    return buffer * HostMemory::kBufferBytes / page_bytes_;
-  }
-  uint64_t page_of_completion(uint32_t buffer) const {
-    return kCompletionPages + buffer * completion_bytes_ / page_bytes_;
+  // Reads a packet from a buffer; gives what memory takes longer than a cache.
+  Picoseconds read_memory(Picoseconds now, uint32_t buffer, const vm::Packet& packet);
+  // Tells memory of what was written since the last time.
+  void write_memory();
+  static uint64_t address_of(uint32_t buffer) { return buffer * HostMemory::kBufferBytes; }
+  uint64_t address_of_completion(uint32_t buffer) const {
+    return kCompletions + buffer * completion_bytes_;
   }
   // The packet is in the queue's memory from then to then.
   static void hold(Queue& queue, Picoseconds from, Picoseconds until) {
     ++queue.held;
-    queue.memory_ps += static_cast<double>(queue.memory.hold(until) - from);
+    queue.memory_ps += to_double(queue.memory.hold(until) - from);
   }
 
   NicOptions options_;
@@ -194,24 +215,25 @@ class Nic : public sc_core::sc_module {
   Wheel& wheel_;
   NicClient& client_;
   uint32_t queues_a_port_;
-  std::vector<Mac> mac_rx_;  // by port
-  std::vector<Mac> mac_tx_;
+  std::vector<Intake> intakes_;  // by port
+  std::vector<Mac> mac_tx_;      // by port
   Rss rss_;
+  bool steers_;  // queues or somebody need the hash
   OffloadEngine engine_;
   Pcie pcie_;
-  tlm::tlm_generic_payload access_;  // of dma
-  uint64_t page_bytes_;
+  // Of dma.
+  tlm::tlm_generic_payload read_;
+  tlm::tlm_generic_payload write_;
+  DmaBurst written_;  // of which memory does not know yet
   std::vector<Queue> queues_;
   std::vector<Departure> departures_;  // by port
-  std::vector<Pause> pause_;           // by port
   uint32_t unreported_ = 0;            // packets that were sent since the last write-back
   Wheel::Task pump_;
-  std::unique_ptr<Transit> held_;  // at the port, not yet accepted
-  bool exhausted_ = false;         // the source is
-  bool stalled_ = false;           // held_ waits for a descriptor
-  Picoseconds not_before_ = 0;     // when the last frame came in that had to wait for room
-  Picoseconds pump_at_ = 0;        // for when the port has asked for the clock
-  Picoseconds ahead_until_ = 0;    // the port may run so far ahead
+  std::span<const traces::Frame> frames_;  // of the source, at the ports next
+  bool exhausted_ = false;                 // the source is
+  size_t waiting_ = 0;                     // frames, at all ports
+  Picoseconds pump_at_ = 0;                // for when the ports have asked for the clock
+  Picoseconds ahead_until_ = 0;            // they may run so far ahead
 
   struct Waiting {
     Picoseconds time;

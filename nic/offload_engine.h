@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -31,7 +30,8 @@ class OffloadEngine {
   OffloadEngine(const NicProfile& profile, std::shared_ptr<const CoreModel> model)
       : model_(std::move(model)),
         keeps_order_(profile.offload_keeps_order.value != 0),
-        computes_until_(profile.offload_cores.whole()) {
+        computes_until_(profile.offload_cores.whole()),
+        last_time_(model_->time(last_work_)) {
     for (uint32_t thread = 0; thread < profile.offload_threads.whole(); ++thread) {
       for (uint32_t core = 0; core < computes_until_.size(); ++core) threads_.push_back({0, core});
     }
@@ -42,17 +42,14 @@ class OffloadEngine {
   // Charges a run that began at `start`; gives when the packet leaves.
   Picoseconds charge(Picoseconds start, const Offloaded& run) {
     if (!run.ran) return start;
-    const CoreModel::Time time = model_->time(run.work);
+    const CoreModel::Time time = time_of(run.work);
     if (time.computes + time.waits == 0) return leave(start);
-    std::pop_heap(threads_.begin(), threads_.end(), std::greater<>());
-    Thread& thread = threads_.back();
+    const Thread thread = threads_.front();
     Picoseconds& core = computes_until_[thread.core];
     core = std::max(core, start) + time.computes;
     work_.add(time.computes);
-    const Picoseconds end = leave(core + time.waits);
-    thread.free_at = core + time.waits;
-    std::push_heap(threads_.begin(), threads_.end(), std::greater<>());
-    return end;
+    replace_first({core + time.waits, thread.core});
+    return leave(core + time.waits);
   }
   // Of all cores together.
   const Work& work() const { return work_; }
@@ -67,6 +64,25 @@ class OffloadEngine {
     }
   };
 
+  // Most runs take what the one before took.
+  const CoreModel::Time& time_of(const CoreWork& work) {
+    if (work != last_work_) {
+      last_work_ = work;
+      last_time_ = model_->time(work);
+    }
+    return last_time_;
+  }
+  // Of the heap: the first to be free is free later.
+  void replace_first(const Thread& later) {
+    size_t place = 0;
+    for (size_t child = 1; child < threads_.size(); child = 2 * place + 1) {
+      if (child + 1 < threads_.size() && threads_[child] > threads_[child + 1]) ++child;
+      if (!(later > threads_[child])) break;
+      threads_[place] = threads_[child];
+      place = child;
+    }
+    threads_[place] = later;
+  }
   Picoseconds leave(Picoseconds end) {
     if (!keeps_order_) return end;
     last_end_ = std::max(last_end_, end);
@@ -76,8 +92,10 @@ class OffloadEngine {
   std::shared_ptr<const CoreModel> model_;
   bool keeps_order_;
   std::vector<Picoseconds> computes_until_;  // by core
-  std::vector<Thread> threads_;              // std::push_heap order, the first to be free in front
+  std::vector<Thread> threads_;              // a heap: none is free later than its children
   Picoseconds last_end_ = 0;
+  CoreWork last_work_;
+  CoreModel::Time last_time_;  // that it took
   Work work_;
 };
 

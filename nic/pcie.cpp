@@ -11,7 +11,6 @@
 namespace xnic::nic {
 namespace {
 
-constexpr uint32_t kCreditBytes = 16;      // base specification: of posted data
 constexpr double kDataLinkBytes = 8;       // an acknowledge or a credit update, with framing
 constexpr double kSkipShare = 4.0 / 1538;  // ordered sets that compensate clocks
 
@@ -61,26 +60,19 @@ uint64_t Pcie::read_completion_bytes(uint64_t bytes) const {
   return bytes + pieces(bytes, max_completion_) * completion_header_;
 }
 
-Pcie::Transfer Pcie::write(Picoseconds now, uint64_t bytes, uint64_t page) {
-  Transfer transfer{now, now, now};
-  for (uint64_t left = bytes; left != 0;) {
+Pcie::Transfer Pcie::write_tlps(Picoseconds now, uint64_t bytes, uint64_t address) {
+  Transfer transfer = write_tlp(now, max_payload_, address);
+  for (uint64_t left = bytes - max_payload_; left != 0;) {
     const uint64_t payload = std::min(left, max_payload_);
-    const auto units = static_cast<uint32_t>((payload + kCreditBytes - 1) / kCreditBytes);
-    const Picoseconds time = rate_.time(payload + write_header_);
-    const Picoseconds begun = wire_to_host_.pass(posted_.take(now, units), time);
-    if (left == bytes) transfer.begun = begun;
-    transfer.left = begun + time;
-    const Picoseconds known = iommu_.translate(transfer.left, page);
-    written_ = std::max(written_, known + write_latency_);
-    posted_.hold(std::max(known, transfer.left) + credit_latency_);
-    to_host_.add(time);
-    transfer.done = written_;
+    const Transfer last = write_tlp(now, payload, address);
+    transfer.left = last.left;
+    transfer.done = last.done;
     left -= payload;
   }
   return transfer;
 }
 
-Pcie::Transfer Pcie::read(Picoseconds now, uint64_t bytes, uint64_t page, Picoseconds memory) {
+Pcie::Transfer Pcie::read(Picoseconds now, uint64_t bytes, uint64_t address, Picoseconds memory) {
   const uint64_t requests = pieces(bytes, max_read_request_);
   Picoseconds done = 0;
   Picoseconds begun = 0;
@@ -91,7 +83,7 @@ Pcie::Transfer Pcie::read(Picoseconds now, uint64_t bytes, uint64_t page, Picose
     const Picoseconds completion = rate_.time(read_completion_bytes(payload));
     requests_free_ = std::max(tags_.take(now, 0), requests_free_) + request;
     wire_to_host_.slip(request);
-    const Picoseconds known = iommu_.translate(requests_free_, page);
+    const Picoseconds known = iommu_.translate(requests_free_, address);
     const Picoseconds first = wire_to_nic_.pass(known + read_latency_ + memory, completion);
     if (i == 0) begun = first;
     done = first + completion;

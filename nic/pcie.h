@@ -33,11 +33,15 @@ class Pcie {
   uint64_t read_request_bytes(uint64_t bytes) const;     // towards the host
   uint64_t read_completion_bytes(uint64_t bytes) const;  // towards the NIC
 
-  // The NIC writes to a page of host memory: posted, `done` when the CPU can see it.
-  Transfer write(Picoseconds now, uint64_t bytes, uint64_t page = 0);
+  // The NIC writes to host memory, within a page: posted, `done` when the CPU can see it.
+  Transfer write(Picoseconds now, uint64_t bytes, uint64_t address = 0) {
+    if (bytes == 0) return {now, now, now};
+    if (bytes <= max_payload_) return write_tlp(now, bytes, address);
+    return write_tlps(now, bytes, address);
+  }
   // The NIC reads from a page: `done` when the last byte is in the NIC. `memory`: how much longer
   // than in a cache that is.
-  Transfer read(Picoseconds now, uint64_t bytes, uint64_t page = 0, Picoseconds memory = 0);
+  Transfer read(Picoseconds now, uint64_t bytes, uint64_t address = 0, Picoseconds memory = 0);
   // The CPU writes a register of the NIC; gives when the NIC sees it.
   Picoseconds doorbell(Picoseconds now);
   // Transfers beside the packets' own, which slip in between: the NIC reads descriptors (gives when
@@ -52,6 +56,7 @@ class Pcie {
 
  private:
   static constexpr uint64_t kRegisterBytes = 4;
+  static constexpr uint64_t kCreditBytes = 16;  // base specification: of posted data
 
   // One direction. What is short and of another order (requests, doorbells) slips in between: where
   // the wire is idle, or else at most as much in front of each transfer as that takes itself.
@@ -59,10 +64,13 @@ class Pcie {
    public:
     // When it begins.
     Picoseconds pass(Picoseconds now, Picoseconds time) {
-      slipped_ -= std::min(slipped_, now - std::min(now, free_));
-      const Picoseconds slips = std::min(slipped_, time);
-      slipped_ -= slips;
-      const Picoseconds begun = std::max(now, free_) + slips;
+      Picoseconds begun = std::max(now, free_);
+      if (slipped_ != 0) {
+        slipped_ -= std::min(slipped_, begun - free_);
+        const Picoseconds slips = std::min(slipped_, time);
+        slipped_ -= slips;
+        begun += slips;
+      }
       free_ = begun + time;
       return begun;
     }
@@ -72,6 +80,21 @@ class Pcie {
     Picoseconds free_ = 0;
     Picoseconds slipped_ = 0;
   };
+
+  // Twice for every packet.
+  [[gnu::always_inline]] inline Transfer write_tlp(Picoseconds now, uint64_t payload,
+                                                   uint64_t address) {
+    const auto credits = static_cast<uint32_t>((payload + kCreditBytes - 1) / kCreditBytes);
+    const Picoseconds time = rate_.time(payload + write_header_);
+    const Picoseconds begun = wire_to_host_.pass(posted_.take(now, credits), time);
+    const Picoseconds left = begun + time;
+    const Picoseconds known = iommu_.translate(left, address);
+    written_ = std::max(written_, known + write_latency_);
+    posted_.hold(known + credit_latency_);
+    to_host_.add(time);
+    return {begun, left, written_};
+  }
+  Transfer write_tlps(Picoseconds now, uint64_t bytes, uint64_t address);
 
   uint64_t max_payload_;
   uint64_t max_read_request_;

@@ -4,6 +4,7 @@
 // Test: tests/nic/profile_test.cpp.
 #include "nic/profile.h"
 
+#include <fmt/ranges.h>
 #include <toml++/toml.h>
 #include <algorithm>
 #include <array>
@@ -121,6 +122,17 @@ constexpr std::array kRows = {
                "receive descriptors that it reads at a time"},
     ProfileRow{"transmit", "scheduler", &NicProfile::transmit_scheduler, true, 0,
                kTxPolicies.size() - 1, "which of the packets in the NIC goes next", kTxPolicies},
+    ProfileRow{
+        "transmit",
+        "weights",
+        &NicProfile::transmit_weights,
+        true,
+        1,
+        65536,
+        "packets that a transmit queue may send in its turn of weighted_round_robin: of queue "
+        "0, 1 and so on, and from the first on again",
+        {},
+        true},
     ProfileRow{"transmit", "descriptor_bytes", &NicProfile::transmit_descriptor_bytes, true, 1, 256,
                "transmit descriptor"},
     ProfileRow{"transmit", "fetch_descriptors", &NicProfile::transmit_fetch_descriptors, true, 0,
@@ -216,6 +228,23 @@ std::string choices_of(const ProfileRow& row) {
   return words;
 }
 
+Result<double> parse_value(const ProfileRow& row, const toml::node& entry, std::string_view name,
+                           std::string_view file) {
+  const auto value = !row.choices.empty() ? choice_of(row, entry.value_or(std::string_view()))
+                     : entry.is_number()  ? entry.value<double>()
+                                          : std::nullopt;
+  if (!value) {
+    const std::string what = !row.choices.empty() ? choices_of(row)
+                             : row.list           ? "a number or a list of numbers"
+                                                  : "a number";
+    return refuse(file, entry.source(), fmt::format("The value of {} must be {}.", name, what));
+  }
+  if (const std::string fault = fault_of(row, *value); !fault.empty()) {
+    return refuse(file, entry.source(), fmt::format("The value {} of {} {}.", *value, name, fault));
+  }
+  return *value;
+}
+
 Result<Quantity> parse_quantity(const ProfileRow& row, const toml::node& node,
                                 std::string_view file) {
   const auto name = fmt::format("{}.{}", row.table, row.key);
@@ -228,21 +257,20 @@ Result<Quantity> parse_quantity(const ProfileRow& row, const toml::node& node,
   bool has_origin = false;
   for (const auto& [key, entry] : *table) {
     if (key == "value") {
-      const auto value = !row.choices.empty() ? choice_of(row, entry.value_or(std::string_view()))
-                         : entry.is_number()  ? entry.value<double>()
-                                              : std::nullopt;
-      if (!value && !row.choices.empty()) {
-        return refuse(file, entry.source(),
-                      fmt::format("The value of {} must be {}.", name, choices_of(row)));
+      const toml::array* list = row.list ? entry.as_array() : nullptr;
+      const size_t count = list == nullptr ? 1 : list->size();
+      if (count == 0) {
+        return refuse(file, entry.source(), fmt::format("The list of {} is empty.", name));
       }
-      if (!value) {
-        return refuse(file, entry.source(), fmt::format("The value of {} must be a number.", name));
+      for (size_t i = 0; i < count; ++i) {
+        const auto value = parse_value(row, list == nullptr ? entry : *list->get(i), name, file);
+        if (!value) return tl::unexpected(value.error());
+        if (i == 0) {
+          quantity.value = *value;
+        } else {
+          quantity.rest.push_back(*value);
+        }
       }
-      if (const std::string fault = fault_of(row, *value); !fault.empty()) {
-        return refuse(file, entry.source(),
-                      fmt::format("The value {} of {} {}.", *value, name, fault));
-      }
-      quantity.value = *value;
       has_value = true;
     } else if (key == "origin") {
       const auto origin = parse_origin(entry.value_or(std::string_view()));
@@ -359,19 +387,31 @@ Result<void> set_value(NicProfile& profile, std::string_view assignment) {
   if (!row->choices.empty()) {
     const auto choice = choice_of(*row, text);
     if (!choice) return fail(ExitCode::usage, "--set {}: give {}", assignment, choices_of(*row));
-    profile.*row->field = {*choice, Origin::assumed, "--set"};
+    profile.*row->field = {.value = *choice, .origin = Origin::assumed, .source = "--set"};
     return {};
   }
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) {
-    return fail(ExitCode::usage, "--set {}: give a number, as in {}={}", assignment, name,
-                (profile.*row->field).value);
+  Quantity set{.value = 0, .origin = Origin::assumed, .source = "--set"};
+  for (size_t begin = 0, count = 0; begin <= text.size(); ++count) {
+    const size_t comma = row->list ? text.find(',', begin) : std::string_view::npos;
+    const std::string_view one = text.substr(begin, comma - begin);
+    begin = comma == std::string_view::npos ? text.size() + 1 : comma + 1;
+    double value = 0;
+    const auto [end, error] = std::from_chars(one.data(), one.data() + one.size(), value);
+    if (error != std::errc() || end != one.data() + one.size()) {
+      return fail(ExitCode::usage, "--set {}: give a number{}, as in {}={}", assignment,
+                  row->list ? ", or several with commas between them" : "", name,
+                  (profile.*row->field).value);
+    }
+    if (const std::string fault = fault_of(*row, value); !fault.empty()) {
+      return fail(ExitCode::usage, "--set {}: the value {} {}", assignment, value, fault);
+    }
+    if (count == 0) {
+      set.value = value;
+    } else {
+      set.rest.push_back(value);
+    }
   }
-  if (const std::string fault = fault_of(*row, value); !fault.empty()) {
-    return fail(ExitCode::usage, "--set {}: the value {} {}", assignment, value, fault);
-  }
-  profile.*row->field = {value, Origin::assumed, "--set"};
+  profile.*row->field = set;
   return {};
 }
 
@@ -436,9 +476,9 @@ std::string to_toml(const NicProfile& profile) {
   for (const ProfileRow& row : kRows) {
     if (row.table != table) text += fmt::format("\n[{}]\n", table = row.table);
     const Quantity& quantity = profile.*row.field;
-    const std::string value = row.choices.empty()
-                                  ? fmt::format("{}", quantity.value)
-                                  : quoted(std::string(row.choices[quantity.whole()]));
+    std::string value = fmt::format("{}", quantity.value);
+    if (!row.choices.empty()) value = quoted(std::string(row.choices[quantity.whole()]));
+    if (!quantity.rest.empty()) value = fmt::format("[{}]", fmt::join(quantity.list(), ", "));
     text += fmt::format("# {}\n{} = {{ value = {}, origin = \"{}\", source = {} }}\n", row.meaning,
                         row.key, value, origin_name(quantity.origin), quoted(quantity.source));
   }

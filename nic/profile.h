@@ -24,10 +24,17 @@ std::string_view origin_name(Origin origin);
 struct Quantity {
   double value = 0;
   Origin origin = Origin::assumed;
-  std::string source;  // title of the publication, standard or driver
+  std::string source;          // title of the publication, standard or driver
+  std::vector<double> rest{};  // of rows that hold lists: what follows the first value
 
   // Of rows that hold whole numbers.
   uint32_t whole() const { return static_cast<uint32_t>(value); }
+  // All values of a list.
+  std::vector<double> list() const {
+    std::vector<double> all = {value};
+    all.insert(all.end(), rest.begin(), rest.end());
+    return all;
+  }
 };
 
 // A card and the host that it sits in. The rows of nic/profile.cpp say what each field means and
@@ -87,6 +94,7 @@ struct NicProfile {
   Quantity ring_prefetch_descriptors;
   Quantity ring_fetch_descriptors;
   Quantity transmit_scheduler;
+  Quantity transmit_weights;
   Quantity transmit_descriptor_bytes;
   Quantity transmit_fetch_descriptors;
   Quantity transmit_completion_bytes;
@@ -121,6 +129,7 @@ struct ProfileRow {
   double maximum;
   std::string_view meaning;
   std::span<const std::string_view> choices = {};  // the value is the index of one of these words
+  bool list = false;                               // one or several values
 };
 std::span<const ProfileRow> profile_rows();
 

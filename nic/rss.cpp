@@ -159,10 +159,4 @@ Rss::Steering Rss::steer(std::span<const uint8_t> frame) const {
   return {hash, table_[hash.value % table_.size()]};
 }
 
-void Rss::apply(const Steering& steering, vm::Packet& packet) {
-  packet.rx_hash = steering.hash.value;
-  packet.rx_hash_type = steering.hash.type;
-  packet.rx_queue_index = steering.queue;
-}
-
 }  // namespace xnic::nic

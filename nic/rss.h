@@ -37,7 +37,11 @@ class Rss {
   };
   Steering steer(std::span<const uint8_t> frame) const;
   // Sets rx_hash, rx_hash_type and rx_queue_index.
-  static void apply(const Steering& steering, vm::Packet& packet);
+  static void apply(const Steering& steering, vm::Packet& packet) {
+    packet.rx_hash = steering.hash.value;
+    packet.rx_hash_type = steering.hash.type;
+    packet.rx_queue_index = steering.queue;
+  }
   void steer(vm::Packet& packet) const { apply(steer(packet.linear()), packet); }
 
  private:

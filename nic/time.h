@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 
@@ -18,21 +19,32 @@ inline Picoseconds from_nanoseconds(double nanoseconds) {
   return static_cast<Picoseconds>(std::llround(nanoseconds * 1000.0));
 }
 
+// Of less than 2^63, which converts faster.
+inline double to_double(Picoseconds time) {
+  return static_cast<double>(static_cast<int64_t>(time));
+}
+
 // A link that carries so many bits a second.
 class LinkRate {
  public:
-  explicit LinkRate(double gbps) : gbps_(gbps), byte_ps_(8000.0 / gbps) {}
+  explicit LinkRate(double gbps) : gbps_(gbps), byte_ps_(8000.0 / gbps) {
+    for (size_t bytes = 0; bytes < times_.size(); ++bytes) times_[bytes] = computed(bytes);
+  }
 
   double gbps() const { return gbps_; }
   // How long `bytes` occupy it.
   Picoseconds time(uint64_t bytes) const {
-    return static_cast<Picoseconds>(
-        static_cast<int64_t>(static_cast<double>(static_cast<int64_t>(bytes)) * byte_ps_ + 0.5));
+    return bytes < times_.size() ? times_[bytes] : computed(bytes);
   }
 
  private:
+  Picoseconds computed(uint64_t bytes) const {
+    return static_cast<Picoseconds>(std::llround(static_cast<double>(bytes) * byte_ps_));
+  }
+
   double gbps_;
   double byte_ps_;
+  std::array<Picoseconds, 2048> times_;  // of what most frames and transfers have, by bytes
 };
 
 }  // namespace xnic::nic

@@ -18,7 +18,7 @@ namespace xnic::sim {
 Host::Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile,
            const InterfaceHooks& hooks, Environments& environments, nic::Wheel& wheel,
            nic::Nic& nic, nic::HostMemory& memory, const std::vector<uint32_t>& ports, bool exact,
-           Ended ended)
+           HostClient& client)
     : sc_module(name),
       registers("registers"),
       poll_cost_(nic::from_nanoseconds(profile.poll_ns.value)),
@@ -31,7 +31,7 @@ Host::Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile,
       nic_(nic),
       memory_(memory),
       ports_(ports),
-      ended_(std::move(ended)),
+      client_(client),
       exact_(exact),
       cpus_(environments.cores.size()),
       rx_tails_(nic.queues()),
@@ -39,9 +39,18 @@ Host::Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile,
   for (uint32_t i = 0; i < nic.queues(); ++i) {
     cpu_of_queue_.push_back(environments.of_queue(i % nic.queues_a_port()).cpu);
   }
+  access_.set_write();
+  access_.set_data_length(sizeof(uint32_t));
+  access_.set_streaming_width(sizeof(uint32_t));
   for (uint32_t i = 0; i < cpus_.size(); ++i) {
     cpus_[i].number = i;
     cpus_[i].go_on = wheel.add([this, i] { go_on(cpus_[i]); });
+  }
+}
+
+void Host::start() {
+  for (const uint32_t ifindex : ports_) {
+    xdp_.emplace_back(path_, vm::HookPoint::xdp_native, ifindex);
   }
 }
 
@@ -64,6 +73,32 @@ void Host::begin_poll(Cpu& cpu) {
   } else {
     go_on(cpu);
   }
+}
+
+inline void Host::process(Cpu& cpu, std::unique_ptr<nic::Transit> transit) {
+  auto& traveller = static_cast<Traveller&>(*transit);
+  vm::Environment& environment = environments_.cores[cpu.number];
+  const uint64_t now_ns = cpu.clock / nic::kPicosecondsPerNanosecond;
+  if (environments_.timers.next() <= now_ns) {
+    cpu.clock += environments_.timers.run_until(now_ns, environment) * instruction_cost_;
+  }
+  Way way{traveller.packet, environment, traveller.outcome, cpu.clock + packet_cost_};
+  const nic::Picoseconds miss = way.miss = memory_.cpu_miss(transit->buffer);
+  if (xdp_[traveller.in_port].run(way)) path_.stack(way);
+  if (way.miss != miss) memory_.cpu_touched(way.now, transit->buffer);
+  cpu.clock = way.now;
+  if (traveller.outcome.end == End::transmitted) {
+    // What leaves by an interface that is no port of the card is not the card's to send.
+    const auto port = std::ranges::find(ports_, traveller.outcome.out_ifindex);
+    if (port != ports_.end()) {
+      transit->left = way.now;
+      transit->port = static_cast<uint32_t>(port - ports_.begin());
+      nic_.place(cpu.queue, std::move(transit));
+      ++cpu.placed;
+      return;
+    }
+  }
+  client_.ended(std::move(transit));
 }
 
 void Host::go_on(Cpu& cpu) {
@@ -98,41 +133,11 @@ void Host::end_poll(Cpu& cpu) {
 }
 
 void Host::write(uint32_t offset, uint32_t value) {
-  tlm::tlm_generic_payload access;
-  access.set_write();
-  access.set_address(offset);
-  access.set_data_ptr(reinterpret_cast<unsigned char*>(&value));
-  access.set_data_length(sizeof value);
-  access.set_streaming_width(sizeof value);
+  access_.set_address(offset);
+  access_.set_data_ptr(reinterpret_cast<unsigned char*>(&value));
   sc_core::sc_time delay;
-  registers->b_transport(access, delay);
-  assert(access.is_response_ok());
-}
-
-void Host::process(Cpu& cpu, std::unique_ptr<nic::Transit> transit) {
-  auto& traveller = static_cast<Traveller&>(*transit);
-  vm::Environment& environment = environments_.cores[cpu.number];
-  const uint64_t now_ns = cpu.clock / nic::kPicosecondsPerNanosecond;
-  if (environments_.timers.next() <= now_ns) {
-    cpu.clock += environments_.timers.run_until(now_ns, environment) * instruction_cost_;
-  }
-  Way way{traveller.packet, environment, traveller.outcome, cpu.clock + packet_cost_};
-  const nic::Picoseconds miss = way.miss = memory_.cpu_miss(transit->buffer);
-  if (path_.native(way)) path_.stack(way);
-  if (way.miss != miss) memory_.cpu_touched(way.now, transit->buffer);
-  cpu.clock = way.now;
-  if (traveller.outcome.end == End::transmitted) {
-    // What leaves by an interface that is no port of the card is not the card's to send.
-    const auto port = std::ranges::find(ports_, traveller.outcome.out_ifindex);
-    if (port != ports_.end()) {
-      transit->left = way.now;
-      transit->port = static_cast<uint32_t>(port - ports_.begin());
-      nic_.place(cpu.queue, std::move(transit));
-      ++cpu.placed;
-      return;
-    }
-  }
-  ended_(std::move(transit));
+  registers->b_transport(access_, delay);
+  assert(access_.is_response_ok());
 }
 
 std::vector<nic::Resource> Host::resources() const {

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <tlm_utils/simple_initiator_socket.h>
+#include <array>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <systemc>
 #include <vector>
@@ -17,27 +17,35 @@ namespace xnic::sim {
 
 // A packet in the timed system, with its story.
 struct Traveller : nic::Transit {
+  // Memory for it, laid out as vm::Packet has it: where DMA would put it.
+  alignas(64) std::array<uint8_t, vm::kFrameSize> page;
   Outcome outcome;
   uint32_t in_port = 0;  // where it came in
-  bool entered = false;  // packet and outcome are there
+};
+
+// What the host asks of the system around it.
+class HostClient {
+ public:
+  virtual ~HostClient() = default;
+  // Takes a packet whose way ends in the host.
+  virtual void ended(std::unique_ptr<nic::Transit> transit) = 0;
 };
 
 // The host's receive path: interrupt, NAPI poll, and the hooks on the CPU of the queue.
 class Host : public sc_core::sc_module {
  public:
-  // Takes the packets whose way ends in the host.
-  using Ended = std::function<void(std::unique_ptr<nic::Transit>)>;
-
   // `ports` has the interface of each port of the card. With `exact`, each packet of a poll is an
   // event. All references must outlive the host.
   Host(const sc_core::sc_module_name& name, const nic::NicProfile& profile,
        const InterfaceHooks& hooks, Environments& environments, nic::Wheel& wheel, nic::Nic& nic,
-       nic::HostMemory& memory, const std::vector<uint32_t>& ports, bool exact, Ended ended);
+       nic::HostMemory& memory, const std::vector<uint32_t>& ports, bool exact, HostClient& client);
 
   // The driver's, to the card's registers.
   tlm_utils::simple_initiator_socket<Host> registers;
 
   Path& path() { return path_; }
+  // Called before the simulation, when all programs are attached.
+  void start();
   // The CPUs, and how long polls kept each.
   std::vector<nic::Resource> resources() const;
   // The interrupt handler of a queue starts now.
@@ -76,8 +84,10 @@ class Host : public sc_core::sc_module {
   nic::Nic& nic_;
   nic::HostMemory& memory_;
   std::vector<uint32_t> ports_;
-  Ended ended_;
+  HostClient& client_;
   bool exact_;
+  std::vector<Path::Xdp> xdp_;       // natively, by port
+  tlm::tlm_generic_payload access_;  // of registers
   std::vector<uint32_t> cpu_of_queue_;
   std::vector<Cpu> cpus_;
   std::vector<uint32_t> rx_tails_;  // by queue

@@ -74,6 +74,13 @@ class OutcomeSink {
   virtual bool wants_packets() const { return true; }
 };
 
+// Keeps nothing: for runs of which only the sums count.
+class NoSink : public OutcomeSink {
+ public:
+  void done(const vm::Packet&, const Outcome&) override {}
+  bool wants_packets() const override { return false; }
+};
+
 using Hooks = vm::Hooks;
 
 }  // namespace xnic::sim

@@ -90,22 +90,7 @@ PathCosts offload_costs(const nic::NicProfile& profile) {
 
 void enter(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome, uint32_t ifindex) {
   packet.assign(frame.bytes);
-  packet.id = frame.id;
-  packet.ifindex = ifindex;
-  packet.ingress_ifindex = ifindex;
-  packet.rx_queue_index = 0;
-  packet.rx_hash = 0;
-  packet.rx_timestamp_ns = frame.time_ps / nic::kPicosecondsPerNanosecond;
-  outcome.packet_id = frame.id;
-  outcome.arrival_ps = frame.time_ps;
-  outcome.end_ps = frame.time_ps;
-  outcome.queue = 0;
-  outcome.in_ifindex = ifindex;
-  outcome.out_ifindex = 0;
-  outcome.end = End::delivered;
-  outcome.reason = DropReason::none;
-  outcome.events.clear();
-  outcome.copies = {};
+  begin(frame, packet, outcome, ifindex);
 }
 
 const vm::Hook* Path::first_xdp(uint32_t ifindex) const {
@@ -194,9 +179,30 @@ void Path::go_on_slowly(vm::Invocation& invocation, vm::Action action, Outcome& 
   if (next != Next::ended) stack(way);
 }
 
-bool Path::offload(Way& way) {
-  way.in_card = true;
-  const Next next = xdp(way, vm::HookPoint::xdp_offload);
+Path::Xdp::Xdp(Path& path, vm::HookPoint point, uint32_t ifindex)
+    : path_(path), point_(point), attached_(path.attached(point, ifindex)) {
+  if (!attached_ || path.keeps_events_) return;
+  vm::Hook* hook = path.hook_at(point, ifindex);
+  single_ = hook->single_xdp();
+  looks_at_packet_ = looks_at_packet(*hook->single().program);
+}
+
+bool Path::go_on(Way& way, vm::HookPoint point, vm::Action action,
+                 const vm::Invocation& invocation) {
+  if (costs_.core != nullptr) {
+    const auto time = costs_.core->time({invocation.instructions, invocation.cost});
+    way.now += time.computes + time.waits;
+  }
+  way.environment.now_ns = way.now / nic::kPicosecondsPerNanosecond;
+  way.in_card = point == vm::HookPoint::xdp_offload;
+  const Next next = after_xdp(way, point, action, invocation.redirect);
+  way.in_card = false;
+  return next != Next::ended;
+}
+
+bool Path::pass(Way& way, vm::HookPoint point) {
+  way.in_card = point == vm::HookPoint::xdp_offload;
+  const Next next = xdp(way, point);
   way.in_card = false;
   return next != Next::ended;
 }

@@ -60,6 +60,24 @@ struct Way {
 // A frame of a capture enters at an interface.
 void enter(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome,
            uint32_t ifindex = kNic0);
+// The same where the packet has the frame's bytes already, and nothing else.
+inline void begin(const traces::Frame& frame, vm::Packet& packet, Outcome& outcome,
+                  uint32_t ifindex) {
+  packet.id = frame.id;
+  packet.ifindex = ifindex;
+  packet.ingress_ifindex = ifindex;
+  packet.rx_timestamp_ns = frame.time_ps / nic::kPicosecondsPerNanosecond;
+  outcome.packet_id = frame.id;
+  outcome.arrival_ps = frame.time_ps;
+  outcome.end_ps = frame.time_ps;
+  outcome.queue = 0;
+  outcome.in_ifindex = ifindex;
+  outcome.out_ifindex = 0;
+  outcome.end = End::delivered;
+  outcome.reason = DropReason::none;
+  outcome.events.clear();
+  outcome.copies = {};
+}
 
 // Its way ends: delivered or transmitted (by out_ifindex), or for this reason.
 void end(Way& way, End how);
@@ -167,6 +185,37 @@ class Path {
     bool ends_;    // what passes XDP is delivered: no program behind it, no forwarding
   };
 
+  // The XDP program at a hook of an interface, looked up once for packets that pass it one after
+  // the other, with the time that it takes: what native() and offload() do. Valid until programs
+  // are attached or detached.
+  class Xdp {
+   public:
+    Xdp(Path& path, vm::HookPoint point, uint32_t ifindex);
+
+    bool attached() const { return attached_; }
+    // True if the packet goes on; if not, the outcome says how its way ended.
+    bool run(Way& way) {
+      if (!single_) return path_.pass(way, point_);
+      way.environment.now_ns = way.now / nic::kPicosecondsPerNanosecond;
+      vm::Invocation invocation(way.packet, way.environment);
+      const vm::Action action = single_->run(invocation);
+      way.now += path_.costs_.hook + invocation.instructions * path_.costs_.instruction;
+      if (looks_at_packet_) way.now += std::exchange(way.miss, 0);
+      way.work.instructions += invocation.instructions;
+      way.work.cost += invocation.cost;
+      if (action != vm::Action::drop) return path_.go_on(way, point_, action, invocation);
+      drop(way.outcome, DropReason::xdp_drop, way.now);
+      return false;
+    }
+
+   private:
+    Path& path_;
+    vm::HookPoint point_;
+    bool attached_;
+    bool looks_at_packet_ = false;
+    std::optional<vm::Hook::Single> single_{};  // where nobody wants to know of each run
+  };
+
   // At the interface that packets enter at by default.
   bool attached(vm::HookPoint point, uint32_t ifindex = kNic0) const {
     return hook_at(point, ifindex) != nullptr;
@@ -174,8 +223,8 @@ class Path {
 
   // The offloaded and the native XDP program. True if the packet goes on; if not, the outcome says
   // how its way ended.
-  bool offload(Way& way);
-  bool native(Way& way) { return xdp(way, vm::HookPoint::xdp_native) != Next::ended; }
+  bool offload(Way& way) { return pass(way, vm::HookPoint::xdp_offload); }
+  bool native(Way& way) { return pass(way, vm::HookPoint::xdp_native); }
   // What a CPU does with a packet that came to it through this entry of a cpumap: the entry's
   // program, and the rest of the packet's way.
   void arrive_at_cpu(Way& way, const vm::RedirectEntry& entry);
@@ -200,6 +249,9 @@ class Path {
   vm::HookResult run(Way& way, vm::Hook& hook, vm::Invocation& invocation);
   void run_slowly(vm::Packet& packet, vm::Environment& environment, Outcome& outcome,
                   nic::Picoseconds now);
+  bool pass(Way& way, vm::HookPoint point);
+  // The same from the program's action on, with what its run took added to way.now.
+  bool go_on(Way& way, vm::HookPoint point, vm::Action action, const vm::Invocation& invocation);
   // From the native XDP program's action on.
   void go_on_slowly(vm::Invocation& invocation, vm::Action action, Outcome& outcome,
                     nic::Picoseconds now);

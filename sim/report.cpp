@@ -202,11 +202,18 @@ std::string to_table(const Report& report, const Attachments& attachments) {
   if (report.timed) {
     std::string busy;
     for (const nic::Resource& resource : summary.resources) {
-      if (resource.kind == nic::Resource::Kind::store || resource.served == 0) continue;
+      if (!is_server(resource) || resource.served == 0) continue;
       busy += fmt::format("{}{} {:.1f} %", busy.empty() ? "" : ", ", resource.name,
                           100 * utilisation(resource, summary.simulated_ns));
     }
     line(fmt::format("busy         {}", busy));
+    std::string paused;
+    for (const nic::Resource& resource : summary.resources) {
+      if (resource.kind != nic::Resource::Kind::pause || resource.served == 0) continue;
+      paused += fmt::format("{}{} {:.1f} %", paused.empty() ? "" : ", ", resource.name,
+                            100 * utilisation(resource, summary.simulated_ns));
+    }
+    if (!paused.empty()) line(fmt::format("wire stopped {}", paused));
     line(fmt::format("bottleneck   {}", bottleneck(summary)));
   }
   line(fmt::format("wall         {:.3f} s, {:.0f} packets/s, engine {}", report.wall_seconds,

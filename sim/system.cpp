@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <exception>
 #include <optional>
 #include <utility>
@@ -33,7 +34,7 @@ constexpr nic::Picoseconds kQuantum = 1'000'000 * nic::kPicosecondsPerNanosecond
 
 constexpr std::array<std::string_view, 5> kStages = {"wire", "card", "ring", "host", "transmit"};
 
-class System : public nic::NicClient {
+class System final : public nic::NicClient, public HostClient {
  public:
   System(const FrameSource& source, const InterfaceHooks& hooks, const RunOptions& options,
          OutcomeSink& sink)
@@ -56,15 +57,15 @@ class System : public nic::NicClient {
               .mtu = options.mtu,
               .ports = static_cast<uint32_t>(ports_.size()),
               .exact = options.exact,
-              .offloads = has_engine_},
+              .offloads = has_engine_,
+              .hashes = wanted_ || hooks.see_rss_hashes(),
+              .port_of_source = ports_of(options.entrances)},
              wheel_, *this),
         memory_("memory", options.profile, nic_.buffers()),
         host_("host", options.profile, hooks, environments_, wheel_, nic_, memory_, ports_,
-              options.exact,
-              [this](std::unique_ptr<nic::Transit> transit) { ended(std::move(transit)); }) {
+              options.exact, *this) {
     host_.registers.bind(nic_.bar.socket);
     nic_.dma.bind(memory_.socket);
-    for (const uint32_t ifindex : options.entrances) port_of_source_.push_back(*port_of(ifindex));
     for (Path* path : {&host_.path(), &offload_path_}) {
       path->set_copy_sent(options.copy_sent);
       path->set_socket_received(options.socket_received);
@@ -74,6 +75,10 @@ class System : public nic::NicClient {
 
   Result<RunSummary> run() {
     if (timeline_ != nullptr) timeline_->begin(places());
+    host_.start();
+    for (const uint32_t ifindex : ports_) {
+      offload_.emplace_back(offload_path_, vm::HookPoint::xdp_offload, ifindex);
+    }
     nic_.start();
     sc_core::sc_start();
     if (timeline_ != nullptr) timeline_->finish();
@@ -95,38 +100,49 @@ class System : public nic::NicClient {
     return summary;
   }
 
-  Result<std::unique_ptr<nic::Transit>> next_frame() override {
-    if (next_frame_ == frames_here_) {
-      const auto got = source_(frames_);
-      if (!got) return tl::unexpected(got.error());
-      if (*got == 0) return nullptr;
-      frames_here_ = *got;
-      next_frame_ = 0;
+  Result<std::span<const traces::Frame>> next_frames() override {
+    const auto got = source_(frames_);
+    if (!got) return tl::unexpected(got.error());
+    const auto frames = std::span<const traces::Frame>(frames_).first(*got);
+    if (timeline_ != nullptr) {
+      for (const traces::Frame& frame : frames) timeline_->came(frame.time_ps);
     }
+    return frames;
+  }
+
+  std::unique_ptr<nic::Transit> taken_in(const nic::Arrival& arrival) override {
     auto traveller = fresh();
-    traveller->frame = frames_[next_frame_++];
-    traveller->port = traveller->in_port = port_of_source_[traveller->frame.source];
-    traveller->arrival = traveller->frame.time_ps;
-    if (timeline_ != nullptr) timeline_->came(traveller->arrival);
+    traveller->come(arrival);
+    traveller->in_port = arrival.port;
+    vm::Packet& packet = traveller->packet;
+    const std::span<const uint8_t> bytes = arrival.frame.bytes;
+    if (bytes.size() <= vm::kLinearSize) {
+      std::memcpy(&traveller->page[vm::kHeadroom], bytes.data(), bytes.size());
+      packet.borrow(traveller->page.data(), static_cast<uint32_t>(bytes.size()));
+    } else {
+      packet.assign(bytes);
+    }
+    begin(arrival.frame, packet, traveller->outcome, ports_[arrival.port]);
+    nic::Rss::apply(arrival.steering, packet);
+    packet.rx_timestamp_ns = arrival.received / nic::kPicosecondsPerNanosecond;
+    traveller->outcome.queue = arrival.steering.queue;
     return traveller;
   }
 
-  void taken_in(nic::Transit& transit) override {
-    auto& traveller = static_cast<Traveller&>(transit);
-    enter(traveller.frame, traveller.packet, traveller.outcome, ports_[traveller.port]);
-    traveller.outcome.queue = traveller.steering.queue;
-    traveller.entered = true;
+  void refused(const nic::Arrival& arrival, nic::NicDrop reason, nic::Picoseconds now) override {
+    if (!wanted_ && timeline_ == nullptr) return tally_.add_drop(reason_of(reason), now);
+    lost(taken_in(arrival), reason, now);
   }
 
   nic::Offloaded offload(nic::Transit& transit, nic::Picoseconds now) override {
-    if (!has_engine_) return {};
     auto& traveller = static_cast<Traveller&>(transit);
-    if (!offload_path_.attached(vm::HookPoint::xdp_offload, traveller.packet.ifindex)) return {};
-    Way way{traveller.packet, environments_.offload_of_queue(traveller.packet.rx_queue_index),
-            traveller.outcome, now};
+    Path::Xdp& program = offload_[traveller.in_port];
+    if (!program.attached()) return {};
+    Way way{traveller.packet, environments_.offload_of_queue(traveller.queue), traveller.outcome,
+            now};
     nic::Offloaded result;
     result.ran = true;
-    if (!offload_path_.offload(way)) {
+    if (!program.run(way)) {
       const auto port = port_of(traveller.outcome.out_ifindex);
       const bool sends = traveller.outcome.end == End::transmitted && port;
       if (sends) transit.port = *port;
@@ -143,16 +159,7 @@ class System : public nic::NicClient {
 
   void lost(std::unique_ptr<nic::Transit> transit, nic::NicDrop reason,
             nic::Picoseconds now) override {
-    auto& traveller = static_cast<Traveller&>(*transit);
-    if (!traveller.entered) {
-      if (!wanted_ && timeline_ == nullptr) {
-        tally_.add_drop(reason_of(reason), now);
-        idle_.push_back(std::unique_ptr<Traveller>(static_cast<Traveller*>(transit.release())));
-        return;
-      }
-      taken_in(traveller);
-    }
-    drop(traveller.outcome, reason_of(reason), now);
+    drop(static_cast<Traveller&>(*transit).outcome, reason_of(reason), now);
     ended(std::move(transit));
   }
 
@@ -172,6 +179,12 @@ class System : public nic::NicClient {
     return seen;
   }
 
+  std::vector<uint32_t> ports_of(const std::vector<uint32_t>& ifindexes) const {
+    std::vector<uint32_t> ports;
+    for (const uint32_t ifindex : ifindexes) ports.push_back(*port_of(ifindex));
+    return ports;
+  }
+
   std::optional<uint32_t> port_of(uint32_t ifindex) const {
     const auto port = std::ranges::find(ports_, ifindex);
     if (port == ports_.end()) return std::nullopt;
@@ -183,9 +196,6 @@ class System : public nic::NicClient {
     if (idle_.empty()) return std::make_unique<Traveller>();
     auto traveller = std::move(idle_.back());
     idle_.pop_back();
-    traveller->received = traveller->ready = traveller->taken = traveller->left = 0;
-    traveller->engine = traveller->to_host = traveller->from_host = traveller->wire_out = {};
-    traveller->entered = false;
     return traveller;
   }
 
@@ -223,11 +233,11 @@ class System : public nic::NicClient {
 
   void tell(const Traveller& t) {
     const auto card = static_cast<uint32_t>(2 * ports_.size());
-    const uint32_t queue = t.in_port * nic_.queues_a_port() + t.steering.queue;
+    const uint32_t queue = t.in_port * nic_.queues_a_port() + t.queue;
     const uint32_t stores = card + 3 + 2 * queue;
     const uint32_t cpus = card + 3 + 2 * nic_.queues();
     stays_.clear();
-    const auto add = [this](uint32_t place, const nic::Transit::Service& service) {
+    const auto add = [this](uint32_t place, const nic::Service& service) {
       stays_.push_back({place, service.begin, service.end});
     };
     add(2 * t.in_port, t.wire);
@@ -240,7 +250,7 @@ class System : public nic::NicClient {
     add(card + 1, t.to_host);
     if (t.taken != 0) {
       stays_.push_back({stores + 1, t.ready, t.taken});
-      const uint32_t cpu = environments_.of_queue(t.steering.queue).cpu;
+      const uint32_t cpu = environments_.of_queue(t.queue).cpu;
       stays_.push_back({cpus + cpu, t.taken, t.left != 0 ? t.left : outcome.end_ps});
     }
     add(card + 2, t.from_host);
@@ -252,7 +262,7 @@ class System : public nic::NicClient {
     timeline_->ended(outcome.packet_id, stays_, label.data());
   }
 
-  void ended(std::unique_ptr<nic::Transit> transit) {
+  void ended(std::unique_ptr<nic::Transit> transit) override {
     std::unique_ptr<Traveller> traveller(static_cast<Traveller*>(transit.release()));
     Outcome& outcome = traveller->outcome;
     outcome.arrival_ps = traveller->arrival;
@@ -267,15 +277,13 @@ class System : public nic::NicClient {
   OutcomeSink& sink_;
   bool wanted_;  // somebody looks at each packet
   Timeline* timeline_;
-  std::vector<Timeline::Stay> stays_;     // of one packet
-  bool has_engine_;                       // a program runs on the card
-  std::vector<uint32_t> ports_;           // the interface of each port
-  std::vector<uint32_t> port_of_source_;  // by Frame::source
+  std::vector<Timeline::Stay> stays_;  // of one packet
+  bool has_engine_;                    // a program runs on the card
+  std::vector<uint32_t> ports_;        // the interface of each port
   std::array<traces::Frame, 32> frames_;
-  size_t frames_here_ = 0;
-  size_t next_frame_ = 0;
   Environments environments_;
   Path offload_path_;
+  std::vector<Path::Xdp> offload_;  // by port
   Tally tally_;
   std::array<Latencies, kStages.size()> stages_;
   std::vector<std::unique_ptr<Traveller>> idle_;

@@ -20,10 +20,22 @@ double mean_packets(const nic::Resource& store, uint64_t simulated_ns) {
 }
 
 std::string_view kind_name(nic::Resource::Kind kind) {
-  return kind == nic::Resource::Kind::store ? "store" : "server";
+  switch (kind) {
+    case nic::Resource::Kind::store:
+      return "store";
+    case nic::Resource::Kind::pause:
+      return "pause";
+    default:
+      return "server";
+  }
 }
 
 }  // namespace
+
+bool is_server(const nic::Resource& resource) {
+  return resource.kind == nic::Resource::Kind::server ||
+         resource.kind == nic::Resource::Kind::intake;
+}
 
 double utilisation(const nic::Resource& resource, uint64_t simulated_ns) {
   if (simulated_ns == 0) return 0;
@@ -42,7 +54,7 @@ std::string bottleneck(const RunSummary& summary) {
   double most = 0;
   for (const nic::Resource& resource : summary.resources) {
     // What comes in too fast is no bottleneck of what is behind it.
-    if (resource.kind == nic::Resource::Kind::store) continue;
+    if (!is_server(resource)) continue;
     if (resource.kind == nic::Resource::Kind::intake && no_room != 0) continue;
     const double share = utilisation(resource, summary.simulated_ns);
     if (share <= most) continue;

@@ -82,20 +82,23 @@ Player::Player(Reader& reader, const PlayerOptions& options) : reader_(reader), 
   by_packets_ = rate.unit == Rate::packets_per_second;
   const double per_second =
       rate.unit == Rate::percent ? options_.link_gbps * 1e9 * rate.value / 100 : rate.value;
-  rate_micro_ = static_cast<uint64_t>(
-      std::llround(std::clamp(per_second, kMinRate, kMaxRate) * static_cast<double>(kMicro)));
+  // Millionths a second.
+  rate_time_ = RateTime(static_cast<uint64_t>(
+      std::llround(std::clamp(per_second, kMinRate, kMaxRate) * static_cast<double>(kMicro))));
 }
 
-// When the next frame leaves if all before it went at the rate. Fits in 128 bits: the clock ends
-// when sent_bits_ is about 1e20.
-Player::Wide Player::rate_time() const {
+// A quotient fits in 128 bits: the clock ends far below that.
+void Player::RateTime::divide(uint64_t units) {
   constexpr Wide kPicosecondsMicro = Wide{1'000'000'000'000} * kMicro;
-  return (by_packets_ ? Wide{count_} : sent_bits_) * kPicosecondsMicro / rate_micro_;
+  const Wide dividend = units * kPicosecondsMicro;
+  last_units_ = units;
+  last_quotient_ = dividend / rate_;
+  last_remainder_ = static_cast<uint64_t>(dividend - last_quotient_ * rate_);
 }
 
 // Gives the frame its number and its time on the clock; false, with failure_, at the clock's end.
 inline bool Player::send(Frame& frame, Wide offset_ps) {
-  const Wide time_ps = options_.rate ? rate_time() : loop_start_ps_ + offset_ps;
+  const Wide time_ps = options_.rate ? rate_time_.now() : loop_start_ps_ + offset_ps;
   if (time_ps >= kEndOfTime) [[unlikely]] {
     failure_ = too_late();
     return false;
@@ -103,7 +106,7 @@ inline bool Player::send(Frame& frame, Wide offset_ps) {
   frame.id = ++count_;
   frame.time_ps = last_time_ps_ = static_cast<uint64_t>(time_ps);
   last_bits_ = wire_bits(frame.bytes.size());
-  sent_bits_ += last_bits_;
+  if (options_.rate) rate_time_.add(by_packets_ ? 1 : last_bits_);
   return true;
 }
 

@@ -71,7 +71,38 @@ class Player {
   uint64_t shortened_gaps() const { return shortened_gaps_; }
 
  private:
-  __extension__ typedef unsigned __int128 Wide;
+  using Wide __attribute__((mode(TI))) = unsigned int;  // 128 bits
+
+  // Time that grows with what was sent, exactly: units times so much, divided once and then added
+  // up with remainders.
+  class RateTime {
+   public:
+    // `rate`: units in 10^18 picoseconds, above 0.
+    explicit RateTime(uint64_t rate = 1) : rate_(rate) {}
+    Wide now() const { return quotient_; }
+    void add(uint64_t units) {
+      if (units != last_units_) divide(units);
+      quotient_ += last_quotient_;
+      // The sum of both remainders may not fit in 64 bits.
+      if (remainder_ >= rate_ - last_remainder_) {
+        remainder_ -= rate_ - last_remainder_;
+        ++quotient_;
+      } else {
+        remainder_ += last_remainder_;
+      }
+    }
+
+   private:
+    void divide(uint64_t units);
+
+    uint64_t rate_;
+    Wide quotient_ = 0;
+    uint64_t remainder_ = 0;
+    // What one addition of `last_units_` is.
+    uint64_t last_units_ = 0;
+    Wide last_quotient_ = 0;
+    uint64_t last_remainder_ = 0;
+  };
 
   struct Stored {
     Wide offset_ps;  // from the start of its loop
@@ -89,15 +120,13 @@ class Player {
   bool send(Frame& frame, Wide offset_ps);
   Error too_late() const;
   void start_loop();
-  Wide rate_time() const;
 
   Reader& reader_;
   PlayerOptions options_;
   bool by_packets_ = false;  // the rate counts packets, not bits
-  uint64_t rate_micro_ = 0;  // millionths of bits or packets a second; 0 without a rate
+  RateTime rate_time_;       // with a rate: when the next frame leaves if all before it went at it
 
   uint64_t count_ = 0;  // frames given
-  Wide sent_bits_ = 0;  // on the wire, of the frames given
   Wide loop_start_ps_ = 0;
   uint64_t last_time_ps_ = 0;
   uint64_t last_bits_ = 0;  // on the wire, of the last frame

@@ -79,13 +79,6 @@ Result<std::unique_ptr<EventReader>> make_event_reader(const RunArguments& a, vm
   return EventReader::create(kernel, attachments, types, std::move(line));
 }
 
-// Counts outcomes that nobody wants written.
-class NoRecord : public OutcomeSink {
- public:
-  void done(const vm::Packet&, const Outcome&) override {}
-  bool wants_packets() const override { return false; }
-};
-
 // Of the machine that this runs on, in bytes.
 uint64_t half_of_memory() {
   const long pages = sysconf(_SC_PHYS_PAGES);
@@ -263,7 +256,7 @@ Result<ExitCode> run(const RunArguments& a, const std::string& command) {
   for (const auto& object : attachments->objects) {
     report.warnings.insert(report.warnings.end(), object->notes().begin(), object->notes().end());
   }
-  NoRecord nothing;
+  NoSink nothing;
   const auto made_departures =
       Departures::create(a.writes, kernel.network(),
                          recorder != nullptr ? static_cast<OutcomeSink&>(*recorder) : nothing);

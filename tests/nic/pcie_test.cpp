@@ -103,7 +103,7 @@ constexpr int kMany = 20'000;
 double read_gbps(const NicProfile& profile, uint64_t bytes, uint64_t pages = 1) {
   Pcie pcie(profile);
   Pcie::Transfer last{};
-  for (uint64_t i = 0; i < kMany; ++i) last = pcie.read(0, bytes, i % pages);
+  for (uint64_t i = 0; i < kMany; ++i) last = pcie.read(0, bytes, i % pages * 4096);
   return kMany * static_cast<double>(bytes) * 8 / nanoseconds(last.done);
 }
 

@@ -73,6 +73,31 @@ TEST(Profile, AFileChangesSomeValuesOfABuiltInProfile) {
   EXPECT_EQ(profile->link_gbps.value, 100);
 }
 
+TEST(Profile, AListHasOneValueOrSeveral) {
+  const auto weights = [](std::string_view value) {
+    return parse_profile(
+        based(fmt::format("[transmit]\nweights = {{ value = {}, origin = \"assumed\" }}", value)),
+        "my.toml");
+  };
+  EXPECT_EQ(weights("3")->transmit_weights.list(), (std::vector<double>{3}));
+  EXPECT_EQ(weights("[3, 1, 2]")->transmit_weights.list(), (std::vector<double>{3, 1, 2}));
+  EXPECT_EQ(weights("[]").error().message, "my.toml:3:21: The list of transmit.weights is empty.");
+  EXPECT_EQ(weights("[1, 0]").error().message,
+            "my.toml:3:25: The value 0 of transmit.weights is outside 1 to 65536.");
+  EXPECT_EQ(weights("[1, \"x\"]").error().message,
+            "my.toml:3:25: The value of transmit.weights must be a number or a list of numbers.");
+  const auto set = load_profile("generic-100g", {"transmit.weights=4,1"});
+  EXPECT_EQ(set->transmit_weights.list(), (std::vector<double>{4, 1}));
+  EXPECT_EQ(parse_profile(to_toml(*set), "again.toml")->transmit_weights.list(),
+            (std::vector<double>{4, 1}));
+  for (const char* wrong : {"transmit.weights=4,", "transmit.weights=", "transmit.weights=,1",
+                            "transmit.weights=1,0", "ring.descriptors=1,2"}) {
+    const auto refused = load_profile("generic-100g", {wrong});
+    ASSERT_FALSE(refused) << wrong;
+    EXPECT_EQ(refused.error().code, ExitCode::usage) << wrong;
+  }
+}
+
 TEST(Profile, WrittenAsTomlItReadsAsItWas) {
   NicProfile profile = load_profile("generic-100g").value();
   profile.name = "a \"card\"\n\\";

@@ -212,11 +212,4 @@ inline void expect_whole(const std::vector<Sent>& traffic, const KeepingSink& si
   EXPECT_EQ(summary.simulated_ns, latest / 1000);
 }
 
-// Keeps nothing.
-class NoSink : public OutcomeSink {
- public:
-  void done(const vm::Packet&, const Outcome&) override {}
-  bool wants_packets() const override { return false; }
-};
-
 }  // namespace xnic::sim

@@ -14,11 +14,6 @@
 namespace xnic::sim {
 namespace {
 
-class NoSink : public OutcomeSink {
- public:
-  void done(const vm::Packet&, const Outcome&) override {}
-};
-
 // What is compared of a run.
 struct Figures {
   uint64_t frames, ended, no_room, delivered;
