@@ -16,8 +16,8 @@ class HandOver {
  public:
   static constexpr uint64_t kItems = 2048;
 
-  // False, and the item stays, when there is no room, or `most` wait.
-  bool put(Item&& item, uint64_t most = kItems) {
+  // Moves the item in; false, and it stays where it is, when there is no room, or `most` wait.
+  bool put(Item& item, uint64_t most = kItems) {
     const uint64_t tail = tail_.load(std::memory_order_relaxed);
     if (tail - head_.load(std::memory_order_acquire) >= std::min(most, kItems)) return false;
     items_[tail % kItems] = std::move(item);

@@ -326,7 +326,8 @@ void Line::Worker::spread(const Source& source, std::span<nic::PortFrame* const>
       continue;
     }
     // The other thread is slower than this one: waiting for it keeps all frames.
-    while (!line_.workers_[thread]->from(number_).spread.put({frame, source.port})) {
+    Spread item{frame, source.port};
+    while (!line_.workers_[thread]->from(number_).spread.put(item)) {
       if (!take_spread()) std::this_thread::yield();
     }
   }
@@ -389,7 +390,7 @@ void Line::Worker::send_to_cpu(Ended& ended, nic::PortFrame* frame,
   const vm::Redirect to = *std::exchange(to_cpu_, std::nullopt);
   auto& queue = line_.workers_[to.key]->from(number_).for_cpu;
   ForCpu item{std::move(packet), frame, ended.port, to.entry};
-  if (queue.put(std::move(item), to.entry.queue_size)) {
+  if (queue.put(item, to.entry.queue_size)) {
     packet = std::make_unique<vm::Packet>();
     return;
   }

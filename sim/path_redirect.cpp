@@ -228,7 +228,7 @@ void Path::finish_copy(Way& way, Way& copy, Next next) {
   for (size_t i = 0; i < kEnds; ++i) way.outcome.copies[i] += outcome.copies[i];
   for (HookEvent& event : outcome.events) {
     event.copy = true;
-    way.outcome.events.push_back(std::move(event));
+    way.outcome.events.push_back(event);
   }
   way.rounds = copy.rounds;
   way.now = copy.now;

@@ -1,6 +1,7 @@
 // Any ethdev of DPDK as a port: one receive and one transmit queue a thread where it has as many.
 // What it leaves out: flow rules, and offloads other than scattered frames, RSS hashes, VLAN tags
-// and multi-segment sending. Test: tests/sim/line_command_test.cpp, tests/sim/line_network_test.cpp.
+// and multi-segment sending. Test: tests/sim/line_command_test.cpp,
+// tests/sim/line_network_test.cpp.
 #include "nic/ports/dpdk_ethdev.h"
 
 #include <fmt/format.h>

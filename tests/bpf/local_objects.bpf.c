@@ -5,7 +5,7 @@
 
 #define __kptr __attribute__((btf_type_tag("kptr")))
 #define __contains(TYPE, NODE) __attribute__((btf_decl_tag("contains:" #TYPE ":" #NODE)))
-#define new(TYPE) ((TYPE*)bpf_obj_new_impl(bpf_core_type_id_local(TYPE), NULL))
+#define new (TYPE) ((TYPE*)bpf_obj_new_impl(bpf_core_type_id_local(TYPE), NULL))
 #define drop(OBJECT) bpf_obj_drop_impl(OBJECT, NULL)
 #define hidden(NAME) SEC(".data." #NAME) __hidden __attribute__((aligned(8)))
 
