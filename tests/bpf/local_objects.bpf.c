@@ -5,7 +5,7 @@
 
 #define __kptr __attribute__((btf_type_tag("kptr")))
 #define __contains(TYPE, NODE) __attribute__((btf_decl_tag("contains:" #TYPE ":" #NODE)))
-#define new (TYPE) ((TYPE*)bpf_obj_new_impl(bpf_core_type_id_local(TYPE), NULL))
+#define make(TYPE) ((TYPE*)bpf_obj_new_impl(bpf_core_type_id_local(TYPE), NULL))
 #define drop(OBJECT) bpf_obj_drop_impl(OBJECT, NULL)
 #define hidden(NAME) SEC(".data." #NAME) __hidden __attribute__((aligned(8)))
 
@@ -130,7 +130,7 @@ SEC("xdp")
 int keep_in_list(struct xdp_md* xdp) {
   __u8 what = byte_at(xdp, 0);
   if (what & 1) {
-    struct item* item = new (struct item);
+    struct item* item = make(struct item);
     if (!item) return XDP_ABORTED;
     item->number = what;
     bpf_spin_lock(&list_lock);
@@ -183,13 +183,13 @@ int keep_on_shelves(struct xdp_md* xdp) {
   if (node) {
     shelf = container_of(node, struct shelf, node);
   } else {
-    shelf = new (struct shelf);
+    shelf = make(struct shelf);
     if (!shelf) return XDP_ABORTED;
     shelf->number = what;
   }
   __u64 taken = 0;
   if (what & 1) {
-    struct item* item = new (struct item);
+    struct item* item = make(struct item);
     if (!item) {
       drop(shelf);
       return XDP_ABORTED;
@@ -223,7 +223,7 @@ int keep_in_tree(struct xdp_md* xdp) {
   __u8 what = byte_at(xdp, 0);
   struct bpf_rb_node* node;
   if (what % 3 != 0) {
-    struct shared* one = new (struct shared);
+    struct shared* one = make(struct shared);
     if (!one) return XDP_ABORTED;
     one->key = (what * 37) & 63;
     one->data = what;
@@ -283,7 +283,7 @@ int keep_in_tree(struct xdp_md* xdp) {
 static __always_inline int exchange(struct stash* stash, __u8 what) {
   struct shared* one = NULL;
   if (what & 1) {
-    one = new (struct shared);
+    one = make(struct shared);
     if (!one) return XDP_ABORTED;
     one->data = what;
   }
